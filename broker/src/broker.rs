@@ -1,0 +1,338 @@
+//! The broker: what connections share, and what the application holds on to.
+
+use crate::codec::{ReasonCode, Version};
+use crate::config::Config;
+use crate::hook::{Client, Command, Ended, Hook, Roles, Route};
+use crate::message::Message;
+use crate::net;
+use crate::plain::Subscriber;
+use crate::registry::Registry;
+use crate::router::{Router, SubscriptionOptions};
+use crate::shared::SharedMessage;
+use crate::source::Tail;
+use crate::sources::Sources;
+use crate::stats::Stats;
+use crate::store::{Due, DueKind, SessionKey, SessionRecord, Store, StoreError, StoreOp, StoredSubscription};
+use crate::timers::{TICK_MS, Timers};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often what is due is looked for.
+const DUE_INTERVAL: Duration = Duration::from_millis(500);
+/// How many due entries are taken at once.
+const DUE_PAGE: usize = 256;
+
+/// A broker. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Broker {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) hook: Arc<dyn Hook>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) router: Router<Subscriber>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) sources: Sources,
+    pub(crate) timers: Timers,
+    pub(crate) stats: Stats,
+    next_connection: AtomicU64,
+    connections: AtomicUsize,
+    stopping: watch::Sender<bool>,
+}
+
+impl Broker {
+    /// A broker that serves nobody yet.
+    pub fn new(config: Config, hook: Arc<dyn Hook>, store: Arc<dyn Store>) -> Broker {
+        let registry = Registry::new(config.mailbox);
+        Broker {
+            inner: Arc::new(Inner {
+                config,
+                hook,
+                store,
+                router: Router::new(),
+                registry,
+                sources: Sources::default(),
+                timers: Timers::default(),
+                stats: Stats::default(),
+                next_connection: AtomicU64::new(1),
+                connections: AtomicUsize::new(0),
+                stopping: watch::Sender::new(false),
+            }),
+        }
+    }
+
+    /// Takes up what an earlier process left: offline sessions with plain filters go into the index, and sessions that were connected
+    /// when it died count as disconnected now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn start(&self) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        let mut failed = None;
+        inner.store.plain_sessions(&mut |key, session| {
+            let link = inner.registry.keep(&key);
+            match inner.store.queue_end(&key) {
+                Ok(end) => *link.queue() = end,
+                Err(error) => failed = Some(error),
+            }
+            link.set_persistent(true);
+            for subscription in session.record.subscriptions.iter().filter(|subscription| subscription.plain) {
+                inner.route(&link, subscription);
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        loop {
+            let crashed = inner.store.due(0, DUE_PAGE)?;
+            if crashed.is_empty() {
+                return Ok(());
+            }
+            for due in crashed {
+                inner.was_connected(due)?;
+            }
+        }
+    }
+
+    /// Serves the connections of a listener until [`Broker::stop`]. Run by as many tasks as there are listeners.
+    pub async fn serve(&self, listener: tokio::net::TcpListener) {
+        net::accept(Arc::clone(&self.inner), listener).await;
+    }
+
+    /// Looks after deadlines, wills and expiries until [`Broker::stop`]. Run it once, beside the listeners.
+    pub async fn tend(&self) {
+        let inner = &self.inner;
+        let mut stopping = inner.stopping.subscribe();
+        let mut tick = tokio::time::interval(Duration::from_millis(TICK_MS));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let ticks_per_due = DUE_INTERVAL.as_millis() as u64 / TICK_MS;
+        let mut ticks = 0u64;
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+            inner.timers.tick(inner.config.clock.now_ms());
+            ticks += 1;
+            if ticks.is_multiple_of(ticks_per_due) {
+                inner.take_due();
+            }
+        }
+    }
+
+    /// New items were committed. To be called in the order of commits.
+    pub fn committed(&self, tails: impl IntoIterator<Item = Tail>) {
+        for tail in tails {
+            self.inner.sources.announce(tail);
+        }
+    }
+
+    /// Publishes a plain message of the server itself; nobody waits for it.
+    pub fn publish(&self, message: Message) {
+        self.inner.publish_quietly(message);
+    }
+
+    /// Gives a message to one session alone, if it is connected and a subscription of it matches.
+    pub fn send(&self, session: &SessionKey, message: Message) {
+        if let Some(link) = self.inner.registry.link(session) {
+            link.push(crate::link::Event::Direct(SharedMessage::new(message)));
+        }
+    }
+
+    /// Ends a session's connection, if it has one.
+    pub fn disconnect(&self, session: &SessionKey, code: ReasonCode, sentence: &'static str) {
+        if let Some(link) = self.inner.registry.link(session) {
+            link.push(crate::link::Event::Close(code, sentence));
+        }
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &Stats {
+        &self.inner.stats
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.inner.connections.load(Ordering::Relaxed)
+    }
+
+    /// Stops accepting, tells all clients, stores all sessions, and waits for that, at most as long as `patience`.
+    pub async fn stop(&self, patience: Duration) {
+        self.inner.stopping.send_replace(true);
+        for link in self.inner.registry.connected() {
+            link.push(crate::link::Event::Close(ReasonCode::ServerShuttingDown, "the server is shutting down"));
+        }
+        let drained = async {
+            while self.connections() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(patience, drained).await.is_err() {
+            tracing::warn!(left = self.connections(), "some connections did not end in time");
+        }
+    }
+}
+
+/// Counts an open connection while it lives.
+pub(crate) struct Open(Arc<Inner>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Inner {
+    /// A place for one more connection; `None` when there is none.
+    pub(crate) fn open(self: &Arc<Self>) -> Option<Open> {
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        let open = Open(Arc::clone(self));
+        (before < self.config.max_connections).then_some(open)
+    }
+
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// Puts a plain filter of a session into the index.
+    pub(crate) fn route(&self, link: &Arc<crate::link::Link>, subscription: &StoredSubscription) {
+        let options = SubscriptionOptions {
+            qos: subscription.qos.as_u8(),
+            no_local: subscription.no_local,
+            retain_as_published: subscription.retain_as_published,
+            id: subscription.identifier.and_then(NonZeroU32::new),
+        };
+        self.router.subscribe(&subscription.filter, Subscriber(Arc::clone(link)), options);
+    }
+
+    /// Takes the plain filters of a session out of the index.
+    pub(crate) fn unroute(&self, link: &Arc<crate::link::Link>, subscriptions: &[StoredSubscription]) {
+        let plain = subscriptions.iter().filter(|subscription| subscription.plain);
+        self.router.unsubscribe_all(plain.map(|subscription| &*subscription.filter), &Subscriber(Arc::clone(link)));
+    }
+
+    /// Publishes a will: authorised now, as whoever left it.
+    pub(crate) fn publish_will(self: &Arc<Self>, client: &Arc<Client>, mut message: Message) {
+        message.received_ms = self.config.clock.now_ms();
+        match self.hook.route(client, &message.topic) {
+            Route::Plain => self.publish_quietly(message),
+            Route::Command => {
+                self.hook.submit(client, vec![Command { token: 0, message, will: true }]);
+            }
+            Route::Refused(_, sentence) => {
+                self.stats.publishes_refused.count();
+                tracing::info!(owner = &*client.session.owner, client_id = &*client.session.client_id, "a will was refused: {sentence}");
+            }
+        }
+    }
+
+    /// What the store wants to know of a session that is offline from now on, beside its record.
+    pub(crate) fn due_entries(key: &SessionKey, record: &SessionRecord) -> Vec<Due> {
+        let due = |at_ms, kind| Due { at_ms, kind, session: key.clone() };
+        let will = record.will_at_ms().map(|at_ms| due(at_ms, DueKind::Will));
+        let expiry = record.expires_at_ms().map(|at_ms| due(at_ms, DueKind::Expiry));
+        will.into_iter().chain(expiry).collect()
+    }
+
+    /// The ops that take a session out of the store for good.
+    pub(crate) fn removal(key: &SessionKey, record: &SessionRecord) -> Vec<StoreOp> {
+        let mut ops: Vec<StoreOp> =
+            Self::due_entries(key, record).into_iter().map(StoreOp::RemoveDue).collect();
+        ops.push(StoreOp::RemoveSession(key.clone()));
+        ops
+    }
+
+    /// A session that was connected when the process died counts as disconnected now.
+    fn was_connected(&self, due: Due) -> Result<(), StoreError> {
+        let mut ops = vec![StoreOp::RemoveDue(due.clone())];
+        if let Some(stored) = self.store.session(&due.session)? {
+            let mut record = stored.record;
+            record.disconnected_ms = self.config.clock.now_ms();
+            record.clean_stop = false;
+            ops.extend(Self::due_entries(&due.session, &record).into_iter().map(StoreOp::PutDue));
+            ops.push(StoreOp::PutSession(due.session, Box::new(record)));
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        self.store.commit(ops, Some(Box::new(move |result| {
+            // Nobody waits any more only when the start has failed already.
+            let _ = sender.send(result);
+        })));
+        receiver.recv().map_err(|_| StoreError::new("the store gave no answer while the server started"))?
+    }
+
+    /// Publishes wills and ends sessions whose time has come.
+    fn take_due(self: &Arc<Self>) {
+        let now_ms = self.config.clock.now_ms();
+        match self.store.due(now_ms, DUE_PAGE) {
+            Ok(due) => {
+                for due in due.into_iter().filter(|due| due.kind != DueKind::Connected) {
+                    if let Err(error) = self.one_due(&due, now_ms) {
+                        self.stats.store_errors.count();
+                        tracing::error!("a due session could not be looked up: {error}");
+                    }
+                }
+            }
+            Err(error) => {
+                self.stats.store_errors.count();
+                tracing::error!("the index of due times could not be read: {error}");
+            }
+        }
+    }
+
+    fn one_due(self: &Arc<Self>, due: &Due, now_ms: u64) -> Result<(), StoreError> {
+        let key = &due.session;
+        let link = self.registry.link(key);
+        let connected = link.as_ref().is_some_and(|link| link.is_connected());
+        let stored = self.store.session(key)?;
+        let Some(mut record) = stored.map(|stored| stored.record).filter(|record| !connected && record.disconnected_ms != 0)
+        else {
+            // It is back: what was due is not.
+            self.store.commit(vec![StoreOp::RemoveDue(due.clone())], None);
+            return Ok(());
+        };
+        let client = Arc::new(self.absent(key));
+        let will = record.will_at_ms().filter(|at_ms| *at_ms <= now_ms).and_then(|_| record.will.take());
+        if let Some(will) = will {
+            self.publish_will(&client, will.message);
+        }
+        let mut ops = vec![StoreOp::RemoveDue(due.clone())];
+        if record.expires_at_ms().is_some_and(|at_ms| at_ms <= now_ms) {
+            if let Some(link) = &link {
+                let queue = link.queue();
+                link.set_persistent(false);
+                drop(queue);
+                self.unroute(link, &record.subscriptions);
+                self.registry.release(key);
+            }
+            ops.extend(Self::removal(key, &record));
+            self.store.commit(ops, None);
+            self.hook.ended(key, Ended::Removed);
+        } else {
+            ops.push(StoreOp::PutSession(key.clone(), Box::new(record)));
+            self.store.commit(ops, None);
+        }
+        Ok(())
+    }
+
+    /// A session's owner as a client, while nobody is connected.
+    fn absent(&self, key: &SessionKey) -> Client {
+        Client {
+            session: key.clone(),
+            version: Version::V5,
+            persistent: true,
+            connection: 0,
+            roles: Roles::default(),
+            problem_information: false,
+            link: crate::link::Link::new(key.clone(), self.config.mailbox),
+        }
+    }
+}

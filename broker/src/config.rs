@@ -1,0 +1,89 @@
+//! What an embedder sets, with the defaults that are safe without a thought.
+
+use crate::link::Bounds;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tells the time. Injected, so that tests and simulations decide what time it is.
+pub trait Clock: Send + Sync + 'static {
+    /// Unix milliseconds.
+    fn now_ms(&self) -> u64;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods)] // The one place that reads it.
+    fn now_ms(&self) -> u64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_millis() as u64)
+    }
+}
+
+/// The settings of a broker.
+#[derive(Clone)]
+pub struct Config {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The largest packet a client may send, bytes with the fixed header; announced as Maximum Packet Size on 5.0.
+    pub max_packet_size: u32,
+    /// The largest CONNECT, bytes: before a client is known it may not make the server buffer more.
+    pub max_connect_size: u32,
+    /// How long a connection may take until its CONNECT is there.
+    pub connect_timeout: Duration,
+    /// Network connections at once; more are closed at accept.
+    pub max_connections: usize,
+    /// Messages in flight to a 3.1.1 client, which cannot say how many it takes.
+    pub window_v311: u16,
+    /// Messages in flight to a 5.0 client at most, whatever its Receive Maximum.
+    pub window_v5: u16,
+    /// Publishes of a client that may wait for their acknowledgement; announced as Receive Maximum on 5.0. On 3.1.1 the
+    /// server reads no further packet of that client until one is answered.
+    pub receive_maximum: u16,
+    /// The longest session expiry a client may ask for, seconds; `u32::MAX` is for ever. Also what a 3.1.1 session without
+    /// Clean Session gets.
+    pub max_session_expiry_s: u32,
+    /// The longest keep-alive, seconds: a larger one, or none, is set to this on 5.0 [MQTT-3.2.2-22]. 0 for no bound.
+    pub max_keep_alive_s: u16,
+    /// Levels of a topic name or filter at most.
+    pub max_topic_levels: usize,
+    /// Subscriptions of a session at most.
+    pub max_subscriptions: usize,
+    /// What may wait in memory for one connection.
+    pub mailbox: Bounds,
+    /// A connection's written but unsent bytes beyond which nothing more is put there. One buffer of this size is what a peer
+    /// that stopped reading costs, beside its window.
+    pub out_high_water: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            clock: Arc::new(SystemClock),
+            max_packet_size: 1024 * 1024,
+            max_connect_size: 16 * 1024,
+            connect_timeout: Duration::from_secs(10),
+            max_connections: 100_000,
+            window_v311: 32,
+            window_v5: 128,
+            receive_maximum: 128,
+            max_session_expiry_s: u32::MAX,
+            max_keep_alive_s: 0,
+            max_topic_levels: 128,
+            max_subscriptions: 1_000,
+            mailbox: Bounds { items: 1_000, bytes: 4 * 1024 * 1024, tail_items: 256 },
+            out_high_water: 64 * 1024,
+        }
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("max_packet_size", &self.max_packet_size)
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,43 @@
+//! An MQTT 3.1.1 and 5.0 broker as a library.
+//!
+//! It knows packets, sessions, filters and windows, and no application: what a topic means is decided by a [`hook::Hook`], and
+//! what outlives a connection is kept by a [`store::Store`], with a twin in memory. The order of the rooms is the
+//! way of a message: bytes in ([`Broker::serve`]), packets ([`codec`]), session, hook, tail, pump, bytes out.
+//!
+//! ```no_run
+//! # async fn example(hook: std::sync::Arc<dyn chasqui_broker::hook::Hook>) -> std::io::Result<()> {
+//! use chasqui_broker::{Broker, Config, store::ram::RamStore};
+//! use std::sync::Arc;
+//!
+//! let broker = Broker::new(Config::default(), hook, Arc::new(RamStore::default()));
+//! broker.start().expect("a store in memory can be read");
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:1883").await?;
+//! tokio::join!(broker.serve(listener), broker.tend());
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod codec;
+pub mod config;
+pub mod hook;
+pub mod link;
+pub mod message;
+pub mod retained;
+pub mod router;
+pub mod shared;
+pub mod source;
+pub mod stage;
+pub mod stats;
+pub mod store;
+pub mod topic;
+
+mod broker;
+mod net;
+mod plain;
+mod registry;
+mod session;
+mod sources;
+mod timers;
+
+pub use broker::Broker;
+pub use config::Config;

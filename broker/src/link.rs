@@ -1,0 +1,349 @@
+//! A link: the mailbox between everything that has something for a session and the one task that owns it.
+//!
+//! Others push events under a short lock and wake the task at most once per batch; the task takes all events at once. A link
+//! outlives its connection while an offline session holds plain filters: the router then still points at it, and it costs what
+//! [`Link`] takes (see `memory` below) and no queue in memory.
+//!
+//! Bounds: plain deliveries by items and bytes ([`Bounds`]); QoS 0 beyond them is dropped and counted, QoS 1 and 2 beyond
+//! them end the connection. Tails beyond theirs are forgotten: the session reads the source from the store instead.
+
+use crate::codec::{QoS, ReasonCode};
+use crate::hook::{Done, Grant};
+use crate::message::Identifiers;
+use crate::shared::SharedMessage;
+use crate::source::Tail;
+use crate::store::{SessionKey, StoreError};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Waker;
+
+/// How much may wait in a mailbox.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Plain deliveries.
+    pub items: usize,
+    /// Bytes of plain deliveries.
+    pub bytes: usize,
+    /// Items of tails.
+    pub tail_items: usize,
+}
+
+/// A plain message for a session.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The message, shared by all who get it.
+    pub message: Arc<SharedMessage>,
+    /// The QoS to deliver with.
+    pub qos: QoS,
+    /// The RETAIN flag to deliver with.
+    pub retain: bool,
+    /// The identifiers of the subscriptions that matched.
+    pub identifiers: Identifiers,
+}
+
+/// Something that a session's task has to look at.
+pub enum Event {
+    /// A plain message.
+    Deliver(Delivery),
+    /// New items of a source the session reads.
+    Tail(Arc<Tail>),
+    /// A source has more than what was pushed.
+    Behind(crate::source::SourceId),
+    /// Commands of this connection that were answered.
+    Done(u64, Vec<Done>),
+    /// The application granted filters, or could not.
+    Granted(Result<Vec<Grant>, StoreError>),
+    /// A commit of this session is durable, or never will be.
+    Stored(u64, Result<(), StoreError>),
+    /// A message for this session alone, if a subscription of it matches.
+    Direct(Arc<SharedMessage>),
+    /// Something is due.
+    Timer,
+    /// The connection is to end, with this reason.
+    Close(ReasonCode, &'static str),
+}
+
+/// What became of a plain delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the mailbox.
+    Taken,
+    /// QoS 0, and the mailbox is full.
+    Dropped,
+    /// Nobody is connected.
+    Offline,
+    /// QoS 1 or 2, and the mailbox is full: the connection ends.
+    Overflow,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    connected: bool,
+    events: Vec<Event>,
+    plain_items: usize,
+    plain_bytes: usize,
+    tail_items: usize,
+    overflown: bool,
+    waker: Option<Waker>,
+}
+
+impl Mailbox {
+    fn wake(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+}
+
+/// The way to a session. See the module's text.
+pub struct Link {
+    /// Whose it is.
+    pub key: SessionKey,
+    bounds: Bounds,
+    mailbox: Mutex<Mailbox>,
+    /// Whether the session outlives its connection: plain QoS 1 then goes through its stored queue.
+    persistent: AtomicBool,
+    /// The last position given out in the session's stored queue. Held while a commit is handed over, so that
+    /// the order of positions is the order of commits.
+    queue: Mutex<u64>,
+    /// Unix milliseconds at which the task wants to be woken; `u64::MAX` for never.
+    deadline: AtomicU64,
+    /// When the timers will look at this link; `u64::MAX` for never.
+    scheduled: AtomicU64,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    /// A link that nobody is connected to yet.
+    pub fn new(key: SessionKey, bounds: Bounds) -> Arc<Link> {
+        Arc::new(Link {
+            key,
+            bounds,
+            mailbox: Mutex::default(),
+            persistent: AtomicBool::new(false),
+            queue: Mutex::new(0),
+            deadline: AtomicU64::new(u64::MAX),
+            scheduled: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// Whether the session outlives its connection.
+    pub fn set_persistent(&self, persistent: bool) {
+        self.persistent.store(persistent, Ordering::Release);
+    }
+
+    /// Marks a task as the owner of the session, with an empty mailbox.
+    pub fn connect(&self) {
+        let mut mailbox = self.mailbox.lock();
+        *mailbox = Mailbox { connected: true, ..Mailbox::default() };
+    }
+
+    /// The task is gone; what waited is dropped, since it is either in the store or was promised to nobody.
+    pub fn disconnect(&self) {
+        self.deadline.store(u64::MAX, Ordering::Release);
+        *self.mailbox.lock() = Mailbox::default();
+    }
+
+    /// Whether a task owns the session.
+    pub fn is_connected(&self) -> bool {
+        self.mailbox.lock().connected
+    }
+
+    /// Whether plain QoS 1 and 2 go through the session's stored queue.
+    pub fn is_persistent(&self) -> bool {
+        self.persistent.load(Ordering::Acquire)
+    }
+
+    /// The last position of the stored queue, under its lock.
+    pub fn queue(&self) -> parking_lot::MutexGuard<'_, u64> {
+        self.queue.lock()
+    }
+
+    /// Pushes an event that is never dropped. False when nobody is connected.
+    pub fn push(&self, event: Event) -> bool {
+        let waker = {
+            let mut mailbox = self.mailbox.lock();
+            if !mailbox.connected {
+                return false;
+            }
+            mailbox.events.push(event);
+            mailbox.wake()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Pushes new items of a source; too many of them become a note that there is more to read.
+    pub fn push_tail(&self, tail: &Arc<Tail>) {
+        let waker = {
+            let mut mailbox = self.mailbox.lock();
+            if !mailbox.connected {
+                return;
+            }
+            if mailbox.tail_items >= self.bounds.tail_items {
+                if mailbox.tail_items != usize::MAX {
+                    mailbox.tail_items = usize::MAX;
+                }
+                let known = mailbox
+                    .events
+                    .iter()
+                    .any(|event| matches!(event, Event::Behind(source) if *source == tail.source));
+                if !known {
+                    mailbox.events.push(Event::Behind(tail.source.clone()));
+                }
+            } else {
+                mailbox.tail_items += tail.items.len();
+                mailbox.events.push(Event::Tail(Arc::clone(tail)));
+            }
+            mailbox.wake()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Pushes a plain message, within the bounds.
+    pub fn deliver(&self, delivery: Delivery) -> Pushed {
+        let waker = {
+            let mut mailbox = self.mailbox.lock();
+            if !mailbox.connected {
+                return Pushed::Offline;
+            }
+            let weight = delivery.message.weight();
+            if mailbox.plain_items >= self.bounds.items || mailbox.plain_bytes + weight > self.bounds.bytes {
+                if delivery.qos == QoS::AtMostOnce {
+                    return Pushed::Dropped;
+                }
+                if !mailbox.overflown {
+                    mailbox.overflown = true;
+                    mailbox.events.push(Event::Close(
+                        ReasonCode::QuotaExceeded,
+                        "this client takes its messages too slowly: its queue is full",
+                    ));
+                }
+                let waker = mailbox.wake();
+                drop(mailbox);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+                return Pushed::Overflow;
+            }
+            mailbox.plain_items += 1;
+            mailbox.plain_bytes += weight;
+            mailbox.events.push(Event::Deliver(delivery));
+            mailbox.wake()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Pushed::Taken
+    }
+
+    /// Takes all events, and registers who is to be woken for the next. `into` is empty and keeps its memory.
+    pub fn take(&self, into: &mut Vec<Event>, waker: &Waker) {
+        debug_assert!(into.is_empty());
+        let mut mailbox = self.mailbox.lock();
+        std::mem::swap(&mut mailbox.events, into);
+        mailbox.plain_items = 0;
+        mailbox.plain_bytes = 0;
+        mailbox.tail_items = 0;
+        match &mut mailbox.waker {
+            Some(known) if known.will_wake(waker) => {}
+            slot => *slot = Some(waker.clone()),
+        }
+    }
+
+    /// When the task wants to be woken, Unix milliseconds.
+    pub fn deadline(&self) -> u64 {
+        self.deadline.load(Ordering::Acquire)
+    }
+
+    /// Sets when the task wants to be woken.
+    pub(crate) fn set_deadline(&self, at_ms: u64) {
+        self.deadline.store(at_ms, Ordering::Release);
+    }
+
+    /// When the timers will look at this link, Unix milliseconds.
+    pub(crate) fn scheduled(&self) -> u64 {
+        self.scheduled.load(Ordering::Acquire)
+    }
+
+    /// Notes when the timers will look at this link.
+    pub(crate) fn set_scheduled(&self, at_ms: u64) {
+        self.scheduled.store(at_ms, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::ByteStr;
+    use crate::message::Message;
+    use crate::source::{Item, SourceId};
+    use bytes::Bytes;
+
+    fn link() -> Arc<Link> {
+        let key = SessionKey { owner: Arc::from("alice"), client_id: Arc::from("phone") };
+        Link::new(key, Bounds { items: 2, bytes: 1 << 20, tail_items: 2 })
+    }
+
+    fn delivery(qos: QoS) -> Delivery {
+        let message = Message {
+            topic: ByteStr::from_static("t"),
+            payload: Bytes::from_static(b"p"),
+            qos,
+            retain: false,
+            properties: None,
+            received_ms: 0,
+            identifiers: Identifiers::new(),
+        };
+        Delivery { message: SharedMessage::new(message), qos, retain: false, identifiers: Identifiers::new() }
+    }
+
+    fn tail(position: u64) -> Arc<Tail> {
+        let item = Item { position, topic: ByteStr::from_static("u/alice/in"), stored: Bytes::new(), message: None };
+        Arc::new(Tail { source: SourceId::new("in/alice"), items: vec![item] })
+    }
+
+    #[test]
+    fn nobody_connected_takes_nothing() {
+        let link = link();
+        assert_eq!(link.deliver(delivery(QoS::AtLeastOnce)), Pushed::Offline);
+        assert!(!link.push(Event::Timer));
+    }
+
+    #[test]
+    fn a_full_mailbox_drops_qos_0_and_ends_the_connection_for_qos_1() {
+        let link = link();
+        link.connect();
+        assert_eq!(link.deliver(delivery(QoS::AtLeastOnce)), Pushed::Taken);
+        assert_eq!(link.deliver(delivery(QoS::AtMostOnce)), Pushed::Taken);
+        assert_eq!(link.deliver(delivery(QoS::AtMostOnce)), Pushed::Dropped);
+        assert_eq!(link.deliver(delivery(QoS::AtLeastOnce)), Pushed::Overflow);
+        assert_eq!(link.deliver(delivery(QoS::AtLeastOnce)), Pushed::Overflow);
+        let mut events = Vec::new();
+        link.take(&mut events, Waker::noop());
+        let closes = events.iter().filter(|event| matches!(event, Event::Close(..))).count();
+        assert_eq!((events.len(), closes), (3, 1));
+    }
+
+    #[test]
+    fn too_many_tails_become_one_note() {
+        let link = link();
+        link.connect();
+        for position in 1..=9 {
+            link.push_tail(&tail(position));
+        }
+        let mut events = Vec::new();
+        link.take(&mut events, Waker::noop());
+        let tails = events.iter().filter(|event| matches!(event, Event::Tail(_))).count();
+        let notes = events.iter().filter(|event| matches!(event, Event::Behind(_))).count();
+        assert_eq!((tails, notes), (2, 1));
+    }
+}

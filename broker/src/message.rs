@@ -1,0 +1,127 @@
+//! A plain application message on its way through the broker.
+
+use crate::codec::client::{self, ServerPacket};
+use crate::codec::packet::publish;
+use crate::codec::{ByteStr, Limits, PacketId, Peer, PublishOut, PublishProperties, QoS, Version};
+use crate::store::StoreError;
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Subscription identifiers that a delivery carries [MQTT-3.3.4-3]; nearly always none or one.
+pub type Identifiers = SmallVec<[u32; 2]>;
+
+/// The version of a stored message.
+const STORED_VERSION: u8 = 1;
+
+/// An application message: topic, payload, and what goes with them. Cheap to clone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The topic name.
+    pub topic: ByteStr,
+    /// The payload, at most 268,435,455 bytes less the header [MQTT-2.1.4].
+    pub payload: Bytes,
+    /// As published; in a session's queue, as it is to be delivered.
+    pub qos: QoS,
+    /// As published; in a session's queue, as it is to be delivered.
+    pub retain: bool,
+    /// 5.0 properties that travel with the message; `None` when there are none.
+    pub properties: Option<Arc<PublishProperties>>,
+    /// When it was received, Unix milliseconds: message expiry counts from here.
+    pub received_ms: u64,
+    /// In a session's queue: the identifiers of the subscriptions that matched. Empty everywhere else.
+    pub identifiers: Identifiers,
+}
+
+impl Message {
+    /// Seconds of its message expiry interval that are left; `None` when it never expires, `Some(0)` when it has expired [MQTT-3.3.2-5].
+    pub fn expiry_left_s(&self, now_ms: u64) -> Option<u32> {
+        let interval = u64::from(self.properties.as_ref()?.message_expiry_interval?);
+        let waited = now_ms.saturating_sub(self.received_ms) / 1000;
+        Some(interval.saturating_sub(waited) as u32)
+    }
+
+    /// Whether it has a message expiry interval.
+    pub fn expires(&self) -> bool {
+        self.properties.as_ref().is_some_and(|properties| properties.message_expiry_interval.is_some())
+    }
+
+    /// What it takes in a queue, in bytes, for bounds.
+    pub fn weight(&self) -> usize {
+        self.topic.len() + self.payload.len() + 64
+    }
+
+    /// The message as stored: a version, the time it was received, and a 5.0 PUBLISH with its identifiers.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.topic.len() + self.payload.len() + 32);
+        bytes.push(STORED_VERSION);
+        bytes.extend_from_slice(&self.received_ms.to_le_bytes());
+        let publish = PublishOut {
+            qos: self.qos,
+            retain: self.retain,
+            packet_id: (self.qos > QoS::AtMostOnce).then_some(PacketId::MIN),
+            properties: self.properties.as_deref(),
+            subscription_ids: &self.identifiers,
+            ..PublishOut::new(&self.topic, &self.payload)
+        };
+        publish::encode(&mut bytes, &Peer::unlimited(Version::V5), &publish)
+            .expect("what came in one packet fits in one packet");
+        bytes
+    }
+
+    /// Reads a stored message back.
+    pub fn decode(bytes: &[u8]) -> Result<Message, StoreError> {
+        let damaged = || StoreError::new("a stored message is damaged: it is not a version, a time and a PUBLISH");
+        let (&version, rest) = bytes.split_first().ok_or_else(damaged)?;
+        if version != STORED_VERSION {
+            return Err(StoreError::new(format!(
+                "a stored message has version {version}, this program reads version {STORED_VERSION}: start a newer chasqui on this store"
+            )));
+        }
+        let (received_ms, packet) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+        let packet = Bytes::copy_from_slice(packet);
+        match client::decode(Version::V5, &packet, 0, &Limits::UNLIMITED) {
+            Ok(Some((ServerPacket::Publish(publish, identifiers), len))) if len == packet.len() => Ok(Message {
+                topic: publish.topic,
+                payload: publish.payload,
+                qos: publish.qos,
+                retain: publish.retain,
+                properties: publish.properties,
+                received_ms: u64::from_le_bytes(*received_ms),
+                identifiers,
+            }),
+            _ => Err(damaged()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_stored_is_read(publish in crate::codec::sample::publish(), received_ms: u64, ids in crate::codec::sample::ids()) {
+            prop_assume!(!publish.topic.is_empty());
+            let message = Message {
+                topic: publish.topic,
+                payload: publish.payload,
+                qos: publish.qos,
+                retain: publish.retain,
+                properties: publish.properties,
+                received_ms,
+                identifiers: ids.iter().copied().collect(),
+            };
+            let bytes = message.encode();
+            prop_assert_eq!(Message::decode(&bytes).unwrap(), message);
+            prop_assert!(Message::decode(&bytes[..bytes.len() - 1]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_by_name() {
+        let sentence = Message::decode(&[7, 0, 0]).unwrap_err().to_string();
+        assert!(sentence.contains("version 7"), "{sentence}");
+    }
+}

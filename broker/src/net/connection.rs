@@ -1,0 +1,390 @@
+//! One connection: a loop around its session. Take events, take packets, do what they ask, pump, write; then wait.
+//!
+//! One read and one write each turn, from and into buffers that connections share: an idle connection holds none.
+
+use super::handshake::{commit, welcome};
+use super::input::Input;
+use crate::broker::Inner;
+use crate::codec::Limits;
+use crate::hook::{Client, Ended, Occasion};
+use crate::link::{Event, Link};
+use crate::plain::Subscriber;
+use crate::registry::Claim;
+use crate::retained::Resume;
+use crate::router::MatchCache;
+use crate::session::{Close, Context, RouteChange, Session, SourceReader, Turn};
+use crate::source::{Read, ReadLimit, SourceId, SourceKind};
+use crate::store::{Due, DueKind, RetainedPage, StoreError, StoreOp};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Bytes taken from a socket at once.
+const READ_BYTES: usize = 64 * 1024;
+/// Rounds of a connection that always has something to do, before others have their turn.
+const ROUNDS: usize = 8;
+/// How long a client that is told to go may take to take its last packet.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// Buffers each thread keeps for connections that have something to write.
+const SPARE_BUFFERS: usize = 64;
+
+/// What the connections of a thread share, one at a time.
+struct Scratch {
+    read: Box<[u8]>,
+    events: Vec<Event>,
+    buffers: Vec<Vec<u8>>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        read: vec![0; READ_BYTES].into_boxed_slice(),
+        events: Vec::new(),
+        buffers: Vec::new(),
+    });
+}
+
+/// Serves a connection from its first byte to its last.
+pub(super) async fn serve(inner: Arc<Inner>, stream: TcpStream, peer: SocketAddr) {
+    let Some(mut connection) = welcome(&inner, stream, peer).await else { return };
+    let close = poll_fn(|cx| connection.poll(cx)).await;
+    Box::pin(connection.finish(close)).await;
+}
+
+pub(super) struct Connection {
+    inner: Arc<Inner>,
+    stream: TcpStream,
+    input: Input,
+    session: Session,
+    claim: Claim,
+    cache: MatchCache<Subscriber>,
+    /// How much of the session's `out` is written.
+    written: usize,
+    turn: Turn,
+}
+
+impl Connection {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        stream: TcpStream,
+        input: Input,
+        session: Session,
+        claim: Claim,
+    ) -> Connection {
+        let cache = MatchCache::default();
+        Connection { inner, stream, input, session, claim, cache, written: 0, turn: Turn::default() }
+    }
+
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.session.out
+    }
+
+    fn poll(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Close> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            if self.session.out.capacity() == 0 {
+                self.session.out = scratch.buffers.pop().unwrap_or_default();
+            }
+            let polled = self.poll_rounds(scratch, cx);
+            scratch.events.clear();
+            if self.session.out.is_empty() {
+                let buffer = std::mem::take(&mut self.session.out);
+                if scratch.buffers.len() < SPARE_BUFFERS && buffer.capacity() <= 2 * READ_BYTES {
+                    scratch.buffers.push(buffer);
+                }
+            }
+            polled
+        })
+    }
+
+    fn poll_rounds(&mut self, scratch: &mut Scratch, cx: &mut std::task::Context<'_>) -> Poll<Close> {
+        for _ in 0..ROUNDS {
+            scratch.events.clear();
+            self.claim.link.take(&mut scratch.events, cx.waker());
+            let mut busy = !scratch.events.is_empty();
+            if let Err(close) = self.step(&mut scratch.events) {
+                return Poll::Ready(close);
+            }
+            match self.poll_write(cx) {
+                Poll::Ready(Ok(wrote)) => busy |= wrote,
+                Poll::Ready(Err(_)) => return Poll::Ready(Close::Network),
+                Poll::Pending => {}
+            }
+            match self.poll_read(scratch, cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Close::Network),
+                Poll::Ready(Ok(_)) => busy = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(Close::Network),
+                Poll::Pending => {}
+            }
+            if !busy {
+                self.inner.timers.set(&self.claim.link, self.session.deadline());
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Everything that needs no socket.
+    fn step(&mut self, events: &mut Vec<Event>) -> Result<(), Close> {
+        let inner = Arc::clone(&self.inner);
+        let limits = Limits {
+            max_packet_size: inner.config.max_packet_size,
+            max_topic_levels: inner.config.max_topic_levels,
+        };
+        let version = self.session.client.version;
+        let stepped = inner.with_context(|cx| {
+            for event in events.drain(..) {
+                self.session.event(event, cx, &mut self.turn)?;
+            }
+            while self.session.takes_packets(cx) {
+                match self.input.next(Some(version), &limits) {
+                    Ok(Some(packet)) => self.session.handle(packet, cx, &mut self.turn)?,
+                    Ok(None) => break,
+                    Err(error) => {
+                        inner.stats.protocol_errors.count();
+                        tracing::debug!(client_id = &*self.session.client.session.client_id, "{error}");
+                        self.session.say_goodbye(error.reason_code(), &error.to_string());
+                        return Err(Close::Said);
+                    }
+                }
+            }
+            Ok(())
+        });
+        // What came before a packet that ends the connection counts.
+        self.carry_out()?;
+        stepped?;
+        inner.with_context(|cx| self.session.pump(cx, &mut self.turn))?;
+        self.carry_out()?;
+        let moves = self.session.take_moves();
+        if !moves.is_empty() && self.session.client.persistent {
+            inner.store.cursors_moved(&self.session.client.session, moves, self.session.last_packet_id());
+        }
+        Ok(())
+    }
+
+    /// Does what the session asks for.
+    fn carry_out(&mut self) -> Result<(), Close> {
+        if self.turn.is_empty() {
+            return Ok(());
+        }
+        let turn = std::mem::take(&mut self.turn);
+        let inner = Arc::clone(&self.inner);
+        let client = Arc::clone(&self.session.client);
+        inner.change_index(&self.claim.link, &turn);
+        if !turn.plains.is_empty() {
+            let answered = inner.publish_all(&client, &mut self.cache, turn.plains);
+            if !answered.is_empty() {
+                let event = Event::Done(client.connection, answered);
+                inner.with_context(|cx| self.session.event(event, cx, &mut self.turn))?;
+            }
+        }
+        if !turn.commands.is_empty() {
+            inner.hook.submit(&client, turn.commands);
+        }
+        if !turn.enqueue.is_empty() {
+            inner.enqueue(&self.claim.link, turn.enqueue);
+        }
+        if !turn.unsubscribed.is_empty() {
+            inner.hook.unsubscribed(&client, &turn.unsubscribed);
+        }
+        if let Some(asked) = turn.asked {
+            let link = Arc::clone(&self.claim.link);
+            let granted = Box::new(move |grants| {
+                link.push(Event::Granted(grants));
+            });
+            inner.hook.subscribe(&client, Occasion::Subscribe, asked.asks, granted);
+        }
+        if turn.save {
+            let record = Box::new(self.session.record(0));
+            let key = client.session.clone();
+            let ops = vec![
+                StoreOp::PutSession(key.clone(), record),
+                StoreOp::PutCursors(key, self.session.cursors()),
+            ];
+            let link = Arc::clone(&self.claim.link);
+            let done = Box::new(move |result| {
+                link.push(Event::Stored(client.connection, result));
+            });
+            inner.store.commit(ops, Some(done));
+        }
+        Ok(())
+    }
+
+    /// Whether anything was written; pending while the socket takes no more.
+    fn poll_write(&mut self, cx: &mut std::task::Context<'_>) -> Poll<std::io::Result<bool>> {
+        let out = &mut self.session.out;
+        let mut wrote = false;
+        while self.written < out.len() {
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &out[self.written..]))?;
+            if count == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.written += count;
+            wrote = true;
+        }
+        out.clear();
+        self.written = 0;
+        Poll::Ready(Ok(wrote))
+    }
+
+    /// How much was read; pending while there is nothing, or nothing is wanted.
+    fn poll_read(
+        &mut self,
+        scratch: &mut Scratch,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<std::io::Result<usize>> {
+        let wanted = self.inner.with_context(|cx| self.session.takes_packets(cx));
+        if !wanted || self.input.has_more() {
+            return Poll::Pending;
+        }
+        let mut buffer = ReadBuf::new(&mut scratch.read);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        let bytes = buffer.filled();
+        self.input.take(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// The connection is over: say so, publish the will, store what is kept, let the next one in.
+    async fn finish(mut self, close: Close) {
+        match close {
+            Close::Server(code, sentence) => {
+                tracing::debug!(client_id = &*self.session.client.session.client_id, "closing: {sentence}");
+                self.session.say_goodbye(code, sentence);
+                self.last_words().await;
+            }
+            Close::Said => self.last_words().await,
+            Close::Client | Close::Network => {}
+        }
+        // Closed before anything else, so that the client does not wait for the store.
+        let Connection { inner, stream, mut session, claim, .. } = self;
+        drop(stream);
+        for source in session.sources() {
+            inner.sources.detach(source, &claim.link);
+        }
+        let client = Arc::clone(&session.client);
+        let mut ops = Vec::new();
+        let ended = store_end(&inner, &mut session, &claim.link, &mut ops);
+        if !ops.is_empty()
+            && let Err(error) = commit(&inner, ops).await
+        {
+            inner.stats.store_errors.count();
+            tracing::error!("the end of a session could not be stored: {error}");
+        }
+        inner.hook.ended(&client.session, ended);
+        drop(claim);
+    }
+
+    async fn last_words(&mut self) {
+        let rest = &self.session.out[self.written..];
+        // A client that does not take them in time goes without.
+        let _ = tokio::time::timeout(GOODBYE, self.stream.write_all(rest)).await;
+        let _ = tokio::time::timeout(GOODBYE, self.stream.shutdown()).await;
+    }
+}
+
+/// What is to be stored of a session whose connection is over, and whether the session is.
+fn store_end(inner: &Arc<Inner>, session: &mut Session, link: &Arc<Link>, ops: &mut Vec<StoreOp>) -> Ended {
+    let client: Arc<Client> = Arc::clone(&session.client);
+    let key = &client.session;
+    let now_ms = inner.config.clock.now_ms();
+    let kept = !session.record(now_ms).ends_with_connection();
+    let will_now = session.record(now_ms).will_at_ms().is_some_and(|at_ms| at_ms <= now_ms);
+    if will_now && let Some(will) = session.take_will() {
+        inner.publish_will(&client, will.message);
+    }
+    if client.persistent {
+        ops.push(StoreOp::RemoveDue(Due { at_ms: 0, kind: DueKind::Connected, session: key.clone() }));
+    }
+    if kept && client.persistent {
+        if session.subscriptions().iter().any(|subscription| subscription.plain) {
+            inner.registry.keep(key);
+        } else {
+            inner.registry.release(key);
+        }
+        let record = session.record(now_ms);
+        ops.extend(Inner::due_entries(key, &record).into_iter().map(StoreOp::PutDue));
+        ops.push(StoreOp::PutSession(key.clone(), Box::new(record)));
+        ops.push(StoreOp::PutCursors(key.clone(), session.cursors()));
+        return Ended::Disconnected;
+    }
+    {
+        let _queue = link.queue();
+        link.set_persistent(false);
+    }
+    inner.unroute(link, session.subscriptions());
+    inner.registry.release(key);
+    if client.persistent {
+        ops.push(StoreOp::RemoveSession(key.clone()));
+    }
+    Ended::Removed
+}
+
+impl Inner {
+    /// Gives a step of a session what it needs.
+    pub(super) fn with_context<T>(&self, step: impl FnOnce(&Context<'_>) -> T) -> T {
+        step(&Context {
+            hook: &*self.hook,
+            reader: self,
+            config: &self.config,
+            stats: &self.stats,
+            now_ms: self.config.clock.now_ms(),
+        })
+    }
+
+    /// Brings the indexes up to date with what a session subscribed and gave up.
+    pub(super) fn change_index(&self, link: &Arc<Link>, turn: &Turn) {
+        for change in &turn.routes {
+            match change {
+                RouteChange::Add(subscription) => self.route(link, subscription),
+                RouteChange::Remove(filter) => {
+                    self.router.unsubscribe(filter, &Subscriber(Arc::clone(link)));
+                }
+            }
+        }
+        for source in &turn.attach {
+            self.sources.attach(source, link);
+        }
+        for source in &turn.detach {
+            self.sources.detach(source, link);
+        }
+    }
+}
+
+impl SourceReader for Inner {
+    fn read(
+        &self,
+        client: &Client,
+        source: &SourceId,
+        kind: SourceKind,
+        after: u64,
+        limit: ReadLimit,
+    ) -> Result<Read, StoreError> {
+        let read = match kind {
+            SourceKind::Queue => self.store.read_queue(&client.session, after, limit),
+            SourceKind::Log | SourceKind::State => self.hook.read(client, source, after, limit),
+        };
+        if let Err(error) = &read {
+            tracing::error!(source = &*source.0, "a source could not be read: {error}");
+        }
+        read
+    }
+
+    fn queue_end(&self, client: &Client) -> Result<u64, StoreError> {
+        Ok(*client.link.queue())
+    }
+
+    fn retained(
+        &self,
+        filter: &str,
+        resume: Option<&Resume>,
+        max_items: usize,
+    ) -> Result<RetainedPage, StoreError> {
+        self.store.retained(filter, resume, max_items)
+    }
+}
+

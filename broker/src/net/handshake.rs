@@ -1,0 +1,317 @@
+//! From the first byte to CONNACK: who is it, may it come in, and which session is its own.
+//!
+//! Everything that CONNACK promises is stored before it is sent. A connection that says nothing, or too slowly, or too much, is closed
+//! when its time is up, and costs one small buffer until then.
+
+use super::connection::Connection;
+use super::input::Input;
+use crate::broker::Inner;
+use crate::codec::packet::{connack, connect};
+use crate::codec::{
+    ByteStr, Connack, ConnackProperties, Connect, Limits, Packet, Peer, QoS, ReasonCode, Version,
+};
+use crate::hook::{Admission, Ask, Client, Ended, Grant, Login, Occasion};
+use crate::registry::Claim;
+use crate::session::{PACKET_ID_DISTANCE, Session, Terms, Turn};
+use crate::store::{Due, DueKind, SessionKey, StoreError, StoreOp, StoredSession, StoredWill};
+use std::hash::{BuildHasher, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+/// A CONNECT that is turned away, with what the client is told.
+struct Refused(ReasonCode, String);
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Refused {
+        tracing::error!("a session could not be opened: {error}");
+        Refused(ReasonCode::ServerUnavailable, "the server cannot use its store now".to_owned())
+    }
+}
+
+/// Takes a connection through its CONNECT. `None` when it was turned away, or never said anything.
+pub(super) async fn welcome(inner: &Arc<Inner>, mut stream: TcpStream, peer: SocketAddr) -> Option<Connection> {
+    let mut input = Input::default();
+    let timeout = inner.config.connect_timeout;
+    let Ok(connect) = tokio::time::timeout(timeout, read_connect(inner, &mut stream, &mut input)).await else {
+        inner.stats.connect_timeouts.count();
+        return None;
+    };
+    let connect = connect?;
+    let to = Peer::of(&connect);
+    // Boxed: a connection's memory is then that of its busy life, not of its first moment.
+    match Box::pin(admit(inner, &connect, peer)).await {
+        Ok(Some((session, claim, answer))) => {
+            let mut connection = Connection::new(Arc::clone(inner), stream, input, session, claim);
+            // CONNACK comes first [MQTT-3.2.0-1]; behind it, what was in flight is sent again.
+            let resent = std::mem::take(connection.out());
+            // CONNACK has no optional part that is longer than the client id it was given.
+            let written = connack::encode(connection.out(), &to, &answer);
+            debug_assert!(written.is_ok(), "{written:?}");
+            connection.out().extend_from_slice(&resent);
+            Some(connection)
+        }
+        Ok(None) => None,
+        Err(Refused(code, sentence)) => {
+            tracing::debug!(%peer, client_id = &*connect.client_id, "CONNECT refused: {sentence}");
+            let mut answer = Connack::refused(code);
+            answer.properties.reason_string = ByteStr::try_from(sentence).ok();
+            refuse(&mut stream, &to, &answer).await;
+            None
+        }
+    }
+}
+
+async fn refuse(stream: &mut TcpStream, to: &Peer, answer: &Connack) {
+    let mut out = Vec::new();
+    if connack::encode(&mut out, to, answer).is_ok() {
+        // The client may be gone already; there is nobody to tell.
+        let _ = stream.write_all(&out).await;
+        let _ = stream.shutdown().await;
+    }
+}
+
+async fn read_connect(inner: &Arc<Inner>, stream: &mut TcpStream, input: &mut Input) -> Option<Box<Connect>> {
+    let limits = Limits {
+        max_packet_size: inner.config.max_connect_size,
+        max_topic_levels: inner.config.max_topic_levels,
+    };
+    // Most CONNECTs are shorter; a longer one takes a few reads.
+    let mut bytes = [0; 512];
+    loop {
+        let count = stream.read(&mut bytes).await.ok().filter(|count| *count > 0)?;
+        input.take(&bytes[..count]);
+        match input.next(None, &limits) {
+            Ok(None) => {}
+            Ok(Some(Packet::Connect(connect))) => return Some(connect),
+            Ok(Some(_)) => return None, // The codec gives nothing but CONNECT before the version is known.
+            Err(error) => {
+                inner.stats.protocol_errors.count();
+                if let Some((version, code)) = connect::refusal(input.rest(), &error) {
+                    let mut answer = Connack::refused(code);
+                    answer.properties.reason_string = ByteStr::try_from(error.to_string()).ok();
+                    refuse(stream, &Peer::unlimited(version), &answer).await;
+                }
+                return None;
+            }
+        }
+    }
+}
+
+/// `None` when a later connection of the same session is there already.
+async fn admit(
+    inner: &Arc<Inner>,
+    connect: &Connect,
+    peer: SocketAddr,
+) -> Result<Option<(Session, Claim, Connack)>, Refused> {
+    let assigned = connect.client_id.is_empty().then(assigned_client_id);
+    let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
+    if connect.properties.authentication_method.is_some() {
+        return Err(Refused(
+            ReasonCode::BadAuthenticationMethod,
+            "this server knows no enhanced authentication; use user name and password".to_owned(),
+        ));
+    }
+    let login = Login {
+        user: connect.username.as_deref().map(str::to_owned),
+        password: connect.password.clone(),
+        client_id: client_id.to_owned(),
+        version: connect.version,
+        peer,
+    };
+    let (owner, roles) = match authenticate(inner, login).await? {
+        Admission::Admitted { owner, roles } => (owner, roles),
+        Admission::Refused(code, sentence) => {
+            inner.stats.logins_refused.count();
+            return Err(Refused(code, sentence));
+        }
+    };
+    let asked_expiry_s = match connect.version {
+        Version::V5 => connect.properties.session_expiry_interval.unwrap_or(0),
+        Version::V311 => if connect.clean_start { 0 } else { u32::MAX },
+    };
+    let expiry_s = asked_expiry_s.min(inner.config.max_session_expiry_s);
+    let keep_alive_s = match inner.config.max_keep_alive_s {
+        0 => connect.keep_alive,
+        max if connect.version == Version::V5 && (connect.keep_alive == 0 || connect.keep_alive > max) => max,
+        _ => connect.keep_alive,
+    };
+
+    let key = SessionKey { owner, client_id: Arc::from(client_id) };
+    let Some(claim) = inner.registry.claim(key.clone()).await else { return Ok(None) };
+    if claim.took_over {
+        inner.stats.take_overs.count();
+    }
+    let to = Peer::of(connect);
+    let client = Arc::new(Client {
+        session: key.clone(),
+        version: connect.version,
+        persistent: expiry_s > 0,
+        connection: inner.next_connection(),
+        roles,
+        problem_information: to.problem_information,
+        link: Arc::clone(&claim.link),
+    });
+    let will = check_will(inner, &client, connect)?;
+
+    let mut ops = Vec::new();
+    let stored = take_stored(inner, connect.clean_start, &client, &mut ops)?;
+    if client.persistent {
+        let end = inner.store.queue_end(&key)?;
+        let mut queue = claim.link.queue();
+        *queue = end.max(*queue);
+        claim.link.set_persistent(true);
+    }
+    let window = match connect.version {
+        Version::V311 => inner.config.window_v311,
+        Version::V5 => connect.properties.receive_maximum.unwrap_or(u16::MAX).min(inner.config.window_v5),
+    };
+    let terms = Terms {
+        peer: to,
+        window: usize::from(window),
+        expiry_s,
+        keep_alive_s,
+        bounds: inner.config.mailbox,
+    };
+    let last_packet_id = match &stored {
+        None => 0,
+        Some(stored) if stored.record.clean_stop => stored.record.last_packet_id,
+        Some(stored) => stored.cursors.last_packet_id.wrapping_add(PACKET_ID_DISTANCE),
+    };
+    let mut session =
+        Session::new(Arc::clone(&client), terms, will, last_packet_id, inner.config.clock.now_ms());
+    if let Some(stored) = &stored {
+        resume(inner, &mut session, stored, &claim).await?;
+    }
+    if client.persistent {
+        ops.push(StoreOp::PutSession(key.clone(), Box::new(session.record(0))));
+        ops.push(StoreOp::PutCursors(key.clone(), session.cursors()));
+        ops.push(StoreOp::PutDue(Due { at_ms: 0, kind: DueKind::Connected, session: key }));
+    }
+    if !ops.is_empty() {
+        commit(inner, ops).await?;
+    }
+    inner.hook.connected(&client);
+    let answer = Connack {
+        session_present: stored.is_some(),
+        reason: ReasonCode::Success,
+        properties: ConnackProperties {
+            session_expiry_interval: (expiry_s != asked_expiry_s).then_some(expiry_s),
+            receive_maximum: Some(inner.config.receive_maximum),
+            maximum_qos: Some(QoS::AtLeastOnce),
+            maximum_packet_size: Some(inner.config.max_packet_size),
+            assigned_client_id: assigned.and_then(|id| ByteStr::try_from(id).ok()),
+            shared_subscription_available: Some(false),
+            server_keep_alive: (keep_alive_s != connect.keep_alive).then_some(keep_alive_s),
+            ..ConnackProperties::default()
+        },
+    };
+    Ok(Some((session, claim, answer)))
+}
+
+async fn authenticate(inner: &Arc<Inner>, login: Login) -> Result<Admission, Refused> {
+    if inner.hook.is_quick(&login) {
+        return Ok(inner.hook.authenticate(&login));
+    }
+    let hook = Arc::clone(&inner.hook);
+    tokio::task::spawn_blocking(move || hook.authenticate(&login)).await.map_err(|error| {
+        tracing::error!("a login could not be checked: {error}");
+        Refused(ReasonCode::UnspecifiedError, "the login could not be checked".to_owned())
+    })
+}
+
+fn check_will(
+    inner: &Arc<Inner>,
+    client: &Client,
+    connect: &Connect,
+) -> Result<Option<StoredWill>, Refused> {
+    let Some(will) = &connect.will else { return Ok(None) };
+    if will.qos == QoS::ExactlyOnce {
+        // [MQTT-3.2.2-12]
+        return Err(Refused(ReasonCode::QoSNotSupported, "a will may have QoS 0 or 1".to_owned()));
+    }
+    inner
+        .hook
+        .accepts_will(client, will)
+        .map_err(|code| Refused(code, format!("a will for the topic {} is not allowed", &*will.topic)))?;
+    Ok(Some(StoredWill::new(will)))
+}
+
+/// The stored session that is to go on; one that is not wanted any more is ended [MQTT-3.1.2-4].
+fn take_stored(
+    inner: &Arc<Inner>,
+    clean_start: bool,
+    client: &Arc<Client>,
+    ops: &mut Vec<StoreOp>,
+) -> Result<Option<StoredSession>, Refused> {
+    let key = &client.session;
+    let Some(stored) = inner.store.session(key)? else { return Ok(None) };
+    if !clean_start {
+        // It is back in time: neither will nor expiry is due any more [MQTT-3.1.3-9].
+        ops.extend(Inner::due_entries(key, &stored.record).into_iter().map(StoreOp::RemoveDue));
+        return Ok(Some(stored));
+    }
+    if let Some(will) = stored.record.will.clone() {
+        inner.publish_will(client, will.message);
+    }
+    let link = &client.link;
+    {
+        let _queue = link.queue();
+        link.set_persistent(false);
+    }
+    inner.unroute(link, &stored.record.subscriptions);
+    inner.registry.release(key);
+    ops.extend(Inner::removal(key, &stored.record));
+    inner.hook.ended(key, Ended::Removed);
+    Ok(None)
+}
+
+/// Gives a stored session back what it had, as far as the application still grants it.
+async fn resume(
+    inner: &Arc<Inner>,
+    session: &mut Session,
+    stored: &StoredSession,
+    claim: &Claim,
+) -> Result<(), Refused> {
+    let subscriptions = &stored.record.subscriptions;
+    let asks: Vec<Ask> = subscriptions
+        .iter()
+        .map(|subscription| Ask { filter: Arc::clone(&subscription.filter), qos: subscription.qos })
+        .collect();
+    let grants: Vec<Grant> = if asks.is_empty() {
+        Vec::new()
+    } else {
+        let (sender, receiver) = oneshot::channel();
+        let granted = Box::new(move |grants| {
+            // Nobody waits any more when the client has gone meanwhile.
+            let _ = sender.send(grants);
+        });
+        inner.hook.subscribe(&session.client, Occasion::Resume, asks, granted);
+        receiver.await.map_err(|_| StoreError::new("the application dropped the question"))??
+    };
+    // What the index holds from before is put in again as far as it is granted.
+    inner.unroute(&claim.link, subscriptions);
+    let mut turn = Turn::default();
+    let resumed = inner.with_context(|cx| session.resume(&stored.record, &stored.cursors, grants, cx, &mut turn));
+    inner.change_index(&claim.link, &turn);
+    resumed.map_err(|_| Refused(ReasonCode::ServerUnavailable, "the server cannot read its store now".to_owned()))
+}
+
+/// Commits and waits.
+pub(super) async fn commit(inner: &Arc<Inner>, ops: Vec<StoreOp>) -> Result<(), StoreError> {
+    let (sender, receiver) = oneshot::channel();
+    let done = Box::new(move |result| {
+        // Nobody waits any more when the connection was given up.
+        let _ = sender.send(result);
+    });
+    inner.store.commit(ops, Some(done));
+    receiver.await.map_err(|_| StoreError::new("the store gave no answer"))?
+}
+
+/// An id for a client that left the choice to the server [MQTT-3.1.3-6]: random, so that nobody can take it over.
+fn assigned_client_id() -> String {
+    let random = || std::hash::RandomState::new().build_hasher().finish();
+    format!("auto-{:016x}{:016x}", random(), random())
+}

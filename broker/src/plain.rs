@@ -1,0 +1,196 @@
+//! Plain publishes: from a publisher through the router to the sessions that match, durable first where a promise hangs on it.
+//!
+//! A session that outlives its connection gets QoS 1 through its stored queue: the message is appended there, committed, and only
+//! then acknowledged to the publisher and announced to the session. So is a retained message. Everyone else gets
+//! the message at once, from memory.
+
+use crate::broker::Inner;
+use crate::codec::{QoS, ReasonCode, Version};
+use crate::hook::{Client, Done, Outcome};
+use crate::link::{Delivery, Link, Pushed};
+use crate::message::Message;
+use crate::router::MatchCache;
+use crate::session::{Plain, queue_source};
+use crate::shared::SharedMessage;
+use crate::source::{Item, Tail};
+use crate::store::{StoreError, StoreOp};
+use bytes::Bytes;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// A session in the router: equal only to itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscriber(pub(crate) Arc<Link>);
+
+impl PartialEq for Subscriber {
+    fn eq(&self, other: &Subscriber) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Subscriber {}
+
+impl Hash for Subscriber {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+/// What is to be durable before publishers are told so.
+#[derive(Default)]
+pub(crate) struct Durable {
+    queued: Vec<(Arc<Link>, Message)>,
+    ops: Vec<StoreOp>,
+    answers: Vec<Done>,
+}
+
+impl Inner {
+    /// Carries out the plain publishes of one turn. What can be answered at once is in the result; the rest is answered after
+    /// its commit.
+    pub(crate) fn publish_all(
+        self: &Arc<Self>,
+        from: &Arc<Client>,
+        cache: &mut MatchCache<Subscriber>,
+        plains: Vec<Plain>,
+    ) -> Vec<Done> {
+        let mut durable = Durable::default();
+        let mut answered = Vec::new();
+        for Plain { token, message } in plains {
+            let (waits, matched) = self.publish(Some(&from.link), cache, message, &mut durable);
+            if token == 0 {
+                continue;
+            }
+            let code = if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
+            let code = if from.version == Version::V5 { code } else { ReasonCode::Success };
+            let done = Done { token, outcome: Outcome { code, ..Outcome::SUCCESS } };
+            if waits { durable.answers.push(done) } else { answered.push(done) }
+        }
+        self.commit_durable(durable, Some(Arc::clone(from)));
+        answered
+    }
+
+    /// Publishes a message for which nobody waits, such as a will.
+    pub(crate) fn publish_quietly(self: &Arc<Self>, message: Message) {
+        let mut durable = Durable::default();
+        self.publish(None, &mut MatchCache::new(0, 0), message, &mut durable);
+        self.commit_durable(durable, None);
+    }
+
+    /// Gives a message to all who match; whether its acknowledgement has to wait for a commit, and whether anyone matched.
+    fn publish(
+        &self,
+        from: Option<&Arc<Link>>,
+        cache: &mut MatchCache<Subscriber>,
+        message: Message,
+        durable: &mut Durable,
+    ) -> (bool, bool) {
+        let mut waits = false;
+        if message.retain {
+            let op = if message.payload.is_empty() {
+                StoreOp::Unretain(message.topic.detached()) // [MQTT-3.3.1-6]
+            } else {
+                StoreOp::Retain(message.clone())
+            };
+            durable.ops.push(op);
+            waits = message.qos > QoS::AtMostOnce;
+        }
+        let publisher = from.map(|link| Subscriber(Arc::clone(link)));
+        let matches = self.router.matches_cached(cache, &message.topic);
+        let message = SharedMessage::new(message);
+        let mut matched = false;
+        for found in matches.iter() {
+            let Some(grant) = found.grant(publisher.as_ref()) else { continue };
+            matched = true;
+            let link = &found.subscriber.0;
+            let granted = QoS::from_u8(grant.qos).unwrap_or(QoS::AtMostOnce);
+            let delivery = Delivery {
+                qos: message.qos.min(granted),
+                retain: message.retain && grant.retain_as_published,
+                identifiers: grant.ids.iter().copied().collect(),
+                message: Arc::clone(&message),
+            };
+            if delivery.qos > QoS::AtMostOnce && link.is_persistent() {
+                waits = true;
+                durable.queued.push((Arc::clone(link), queued(delivery)));
+                continue;
+            }
+            match link.deliver(delivery) {
+                Pushed::Dropped => self.stats.dropped_mailbox_full.count(),
+                Pushed::Overflow => self.stats.sessions_overflown.count(),
+                Pushed::Taken | Pushed::Offline => {}
+            }
+        }
+        (waits, matched)
+    }
+
+    /// Puts messages into a session's own queue: retained ones it has asked for.
+    pub(crate) fn enqueue(self: &Arc<Self>, link: &Arc<Link>, messages: Vec<Message>) {
+        let queued = messages.into_iter().map(|message| (Arc::clone(link), message)).collect();
+        self.commit_durable(Durable { queued, ..Durable::default() }, None);
+    }
+
+    /// Appends to queues and commits. Positions are given under each queue's lock, which is held until the commit is handed
+    /// over: their order is the order of commits, and a session never sees a later one first.
+    fn commit_durable(self: &Arc<Self>, durable: Durable, from: Option<Arc<Client>>) {
+        let Durable { mut queued, mut ops, answers } = durable;
+        if queued.is_empty() && ops.is_empty() {
+            return;
+        }
+        // One lock order for all, so that two commits cannot wait for each other.
+        queued.sort_by_key(|(link, _)| Arc::as_ptr(link) as usize);
+        let mut queues = Vec::new();
+        let mut tails = Vec::new();
+        let mut rest = &queued[..];
+        while let Some((link, _)) = rest.first() {
+            let count = rest.iter().take_while(|(other, _)| Arc::ptr_eq(other, link)).count();
+            let (mine, others) = rest.split_at(count);
+            rest = others;
+            let mut queue = link.queue();
+            if !link.is_persistent() {
+                continue; // The session ended meanwhile.
+            }
+            let mut items = Vec::with_capacity(count);
+            for (_, message) in mine {
+                *queue += 1;
+                ops.push(StoreOp::Enqueue(link.key.clone(), *queue, message.clone()));
+                items.push(Item {
+                    position: *queue,
+                    topic: message.topic.clone(),
+                    stored: Bytes::new(),
+                    message: Some(message.clone()),
+                });
+            }
+            queues.push(queue);
+            tails.push((Arc::clone(link), Arc::new(Tail { source: queue_source(), items })));
+        }
+        let inner = Arc::clone(self);
+        let done = move |result: Result<(), StoreError>| match result {
+            Ok(()) => {
+                for (link, tail) in &tails {
+                    link.push_tail(tail);
+                }
+                if let Some(from) = from.filter(|_| !answers.is_empty()) {
+                    from.answer(answers);
+                }
+            }
+            Err(_) => {
+                inner.stats.store_errors.count();
+                if let Some(from) = from {
+                    from.close(ReasonCode::ServerUnavailable, "the server cannot write to its store");
+                }
+            }
+        };
+        self.store.commit(ops, Some(Box::new(done)));
+        drop(queues);
+    }
+}
+
+/// The message as it stands in a session's queue: with the flags and identifiers it is to be delivered with.
+fn queued(delivery: Delivery) -> Message {
+    Message {
+        qos: delivery.qos,
+        retain: delivery.retain,
+        identifiers: delivery.identifiers,
+        ..(**delivery.message).clone()
+    }
+}

@@ -1,0 +1,340 @@
+//! A session: what MQTT says about one client, as a plain state machine.
+//!
+//! Packets and events go in with the time; what is to be done comes out in a [`Turn`], and what is to be written in `out`. It owns no
+//! socket, no clock, no lock and nothing `async`. Both versions of MQTT are this one machine: the difference is in the codec
+//! and in a [`Version`] value.
+//!
+//! Invariants: acknowledgements leave in the order of the publishes, and only when they were answered; never more than the
+//! client's Receive Maximum is in flight to it [MQTT-3.3.4-7]; a cursor never passes a position that the client has not
+//! acknowledged.
+
+mod acks;
+mod feed;
+mod publishing;
+mod pump;
+mod subscribing;
+mod turn;
+mod window;
+
+pub(crate) use pump::SourceReader;
+pub(crate) use subscribing::queue_source;
+pub(crate) use turn::{Asked, Close, Plain, RouteChange, Turn};
+pub(crate) use window::PACKET_ID_DISTANCE;
+
+use crate::codec::packet::{ack, disconnect, ping};
+use crate::codec::{Ack, AckOut, ByteStr, Disconnect, DisconnectProperties, Packet, PacketType, Peer, QoS, ReasonCode, Version};
+use crate::config::Config;
+use crate::hook::{Client, Hook};
+use crate::link::{Bounds, Delivery, Event};
+use crate::shared::SharedMessage;
+use crate::stats::Stats;
+use crate::store::{Cursors, SessionRecord, StoredSubscription, StoredWill};
+use acks::Acks;
+use feed::{Feed, FeedIndex};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use subscribing::{Lookup, Pending};
+use window::{Origin, Window};
+
+/// What a session is given for each step: it keeps none of it.
+pub(crate) struct Context<'a> {
+    pub(crate) hook: &'a dyn Hook,
+    pub(crate) reader: &'a dyn SourceReader,
+    pub(crate) config: &'a Config,
+    pub(crate) stats: &'a Stats,
+    pub(crate) now_ms: u64,
+}
+
+/// What CONNECT settled, beside who the client is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// What the client can take.
+    pub(crate) peer: Peer,
+    /// Messages in flight to it at most.
+    pub(crate) window: usize,
+    /// Seconds that the session outlives the connection.
+    pub(crate) expiry_s: u32,
+    /// Seconds between packets at most; 0 for no limit.
+    pub(crate) keep_alive_s: u16,
+    /// What may wait in memory for the window.
+    pub(crate) bounds: Bounds,
+}
+
+/// The session of one connected client.
+pub(crate) struct Session {
+    pub(crate) client: Arc<Client>,
+    terms: Terms,
+    acks: Acks,
+    window: Window,
+    feeds: Vec<Feed>,
+    /// Which feed has its turn first.
+    first_feed: usize,
+    subscriptions: Vec<StoredSubscription>,
+    /// Plain messages that wait for the window.
+    plain: VecDeque<Delivery>,
+    plain_bytes: usize,
+    /// Retained messages that are to be looked up.
+    lookups: VecDeque<Lookup>,
+    /// A SUBSCRIBE or UNSUBSCRIBE that waits; no packet is taken until it is done.
+    pending: Option<Pending>,
+    will: Option<StoredWill>,
+    last_packet_ms: u64,
+    /// Bytes to write.
+    pub(crate) out: Vec<u8>,
+}
+
+impl Session {
+    /// A session with nothing in it.
+    pub(crate) fn new(
+        client: Arc<Client>,
+        terms: Terms,
+        will: Option<StoredWill>,
+        last_packet_id: u16,
+        now_ms: u64,
+    ) -> Session {
+        let window = Window::new(terms.window, last_packet_id);
+        Session {
+            client,
+            terms,
+            acks: Acks::default(),
+            window,
+            feeds: Vec::new(),
+            first_feed: 0,
+            subscriptions: Vec::new(),
+            plain: VecDeque::new(),
+            plain_bytes: 0,
+            lookups: VecDeque::new(),
+            pending: None,
+            will,
+            last_packet_ms: now_ms,
+            out: Vec::new(),
+        }
+    }
+
+    /// A packet came.
+    pub(crate) fn handle(&mut self, packet: Packet, cx: &Context<'_>, turn: &mut Turn) -> Result<(), Close> {
+        self.last_packet_ms = cx.now_ms;
+        match packet {
+            Packet::Publish(publish) => self.publish(publish, cx, turn),
+            Packet::Puback(ack) => {
+                self.acknowledged(&ack);
+                Ok(())
+            }
+            Packet::Subscribe(subscribe) => self.subscribe(&subscribe, cx, turn),
+            Packet::Unsubscribe(unsubscribe) => {
+                self.unsubscribe(&unsubscribe, turn);
+                Ok(())
+            }
+            Packet::Pingreq => {
+                ping::encode(&mut self.out);
+                Ok(())
+            }
+            Packet::Disconnect(packet) => Err(self.disconnect(&packet)),
+            Packet::Connect(_) => Err(Close::server(
+                ReasonCode::ProtocolError,
+                "a connection sends CONNECT once [MQTT-3.1.0-2]",
+            )),
+            Packet::Auth(_) => Err(Close::server(
+                ReasonCode::ProtocolError,
+                "AUTH without an authentication method in CONNECT [MQTT-4.12.0-7]",
+            )),
+            Packet::Pubrec(ack) | Packet::Pubcomp(ack) => Err(Close::server(
+                ReasonCode::ProtocolError,
+                if ack.reason.is_error() {
+                    "PUBREC or PUBCOMP for a message that is not in flight"
+                } else {
+                    "PUBREC and PUBCOMP belong to QoS 2, and this server sends at most QoS 1"
+                },
+            )),
+            Packet::Pubrel(ack) => {
+                // Nothing of QoS 2 is ever open: the standard's answer to an unknown id [MQTT-4.3.3-11].
+                let reason = ReasonCode::PacketIdentifierNotFound;
+                let answer = AckOut::reason(ack.packet_id, reason);
+                // A PUBCOMP is at most 4 bytes, which every client takes.
+                let _ = ack::encode(&mut self.out, &self.terms.peer, PacketType::Pubcomp, &answer);
+                Ok(())
+            }
+        }
+    }
+
+    /// Something happened elsewhere.
+    pub(crate) fn event(&mut self, event: Event, cx: &Context<'_>, turn: &mut Turn) -> Result<(), Close> {
+        match event {
+            Event::Deliver(delivery) => return self.deliver(delivery, cx),
+            Event::Tail(tail) => {
+                if let Some(feed) = self.feeds.iter_mut().find(|feed| feed.source == tail.source) {
+                    feed.announce(&tail.items);
+                }
+            }
+            Event::Behind(source) => {
+                if let Some(feed) = self.feeds.iter_mut().find(|feed| feed.source == source) {
+                    feed.fall_behind();
+                }
+            }
+            Event::Done(connection, answers) => {
+                if connection == self.client.connection {
+                    for done in answers {
+                        self.answer(done.token, done.outcome);
+                    }
+                    return self.release_acks(cx);
+                }
+            }
+            Event::Granted(grants) => return self.granted(grants, cx, turn),
+            Event::Stored(connection, result) => {
+                if connection == self.client.connection {
+                    return self.stored(result, turn);
+                }
+            }
+            Event::Direct(message) => return self.direct(message, cx),
+            Event::Timer => return self.check_keep_alive(cx),
+            Event::Close(code, sentence) => return Err(Close::server(code, sentence)),
+        }
+        Ok(())
+    }
+
+    /// Whether packets may be taken: not while a SUBSCRIBE waits, and not while too many publishes wait for their answer.
+    pub(crate) fn takes_packets(&self, cx: &Context<'_>) -> bool {
+        self.pending.is_none()
+            && (self.terms.peer.version == Version::V5 || self.acks.len() < usize::from(cx.config.receive_maximum))
+            && self.out.len() < cx.config.out_high_water.saturating_mul(4)
+    }
+
+    fn acknowledged(&mut self, ack: &Ack) {
+        // An id that is not in flight is a message that a newer one took the place of, or one from before a stop.
+        if let Some(Origin::Feed { feed, position }) = self.window.acknowledge(ack.packet_id) {
+            self.feeds[usize::from(feed)].acknowledge(position);
+        }
+    }
+
+    fn disconnect(&mut self, packet: &Disconnect) -> Close {
+        if let Some(expiry_s) = packet.properties.as_ref().and_then(|p| p.session_expiry_interval) {
+            if self.terms.expiry_s == 0 && expiry_s != 0 {
+                return Close::server(
+                    ReasonCode::ProtocolError,
+                    "a session that ends with its connection cannot be kept at DISCONNECT [MQTT-3.14.2-2]",
+                );
+            }
+            self.terms.expiry_s = expiry_s;
+        }
+        // [MQTT-3.14.4-3], [MQTT-3.1.2-10]
+        if packet.reason == ReasonCode::Success {
+            self.will = None;
+        }
+        Close::Client
+    }
+
+    /// Writes the packet that ends the connection, where there is one: 5.0 only [MQTT-3.14.0-1].
+    pub(crate) fn say_goodbye(&mut self, code: ReasonCode, sentence: &str) {
+        let properties = DisconnectProperties {
+            reason_string: ByteStr::try_from(sentence).ok().filter(|_| self.terms.peer.problem_information),
+            ..DisconnectProperties::default()
+        };
+        let goodbye = Disconnect { reason: code, properties: Some(Box::new(properties)) };
+        // A DISCONNECT that does not fit what the client takes is left out: the connection closes all the same.
+        let _ = disconnect::encode(&mut self.out, &self.terms.peer, &goodbye);
+    }
+
+    /// Unix milliseconds at which nothing will have come for one and a half times the keep-alive [MQTT-3.1.2-22].
+    fn silent_at(&self) -> Option<u64> {
+        let keep_alive_ms = u64::from(self.terms.keep_alive_s) * 1000;
+        (keep_alive_ms > 0).then(|| self.last_packet_ms + keep_alive_ms * 3 / 2)
+    }
+
+    fn check_keep_alive(&mut self, cx: &Context<'_>) -> Result<(), Close> {
+        match self.silent_at() {
+            Some(at) if at <= cx.now_ms => {
+                // The clock stands still while it is the server that does not read.
+                if self.takes_packets(cx) {
+                    cx.stats.keep_alive_timeouts.count();
+                    return Err(Close::server(
+                        ReasonCode::KeepAliveTimeout,
+                        "nothing came for one and a half times the keep-alive",
+                    ));
+                }
+                self.last_packet_ms = cx.now_ms;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// When the session next wants [`Event::Timer`], Unix milliseconds.
+    pub(crate) fn deadline(&self) -> u64 {
+        let feeds = self.feeds.iter().filter_map(Feed::wakes_at).min();
+        self.silent_at().into_iter().chain(feeds).min().unwrap_or(u64::MAX)
+    }
+
+    /// Cursor moves since this was last asked.
+    pub(crate) fn take_moves(&mut self) -> Vec<crate::store::CursorMove> {
+        self.feeds.iter_mut().filter_map(Feed::take_move).collect()
+    }
+
+    /// The packet id used last.
+    pub(crate) fn last_packet_id(&self) -> u16 {
+        self.window.last_id()
+    }
+
+    /// The will, which then belongs to the caller.
+    pub(crate) fn take_will(&mut self) -> Option<StoredWill> {
+        self.will.take()
+    }
+
+    /// The subscriptions.
+    pub(crate) fn subscriptions(&self) -> &[StoredSubscription] {
+        &self.subscriptions
+    }
+
+    /// The sources that are read.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &crate::source::SourceId> {
+        self.feeds.iter().filter(|feed| feed.kind != crate::source::SourceKind::Queue).map(|feed| &feed.source)
+    }
+
+    /// The record to store: `disconnected_ms` is 0 while the connection is open.
+    pub(crate) fn record(&self, disconnected_ms: u64) -> SessionRecord {
+        let in_flight = self
+            .window
+            .from_feeds()
+            .map(|(packet_id, feed, position)| crate::store::InFlight {
+                packet_id: packet_id.get(),
+                source: self.feeds[usize::from(feed)].source.clone(),
+                position,
+            })
+            .collect();
+        SessionRecord {
+            expiry_s: self.terms.expiry_s,
+            disconnected_ms,
+            clean_stop: disconnected_ms != 0,
+            subscriptions: self.subscriptions.clone(),
+            will: self.will.clone(),
+            in_flight: if disconnected_ms == 0 { Vec::new() } else { in_flight },
+            last_packet_id: self.window.last_id(),
+        }
+    }
+
+    /// All cursors, to be stored.
+    pub(crate) fn cursors(&self) -> Cursors {
+        Cursors {
+            positions: self.feeds.iter().map(|feed| (feed.source.clone(), feed.acked())).collect(),
+            last_packet_id: self.window.last_id(),
+        }
+    }
+
+    fn feed_index(&self, source: &crate::source::SourceId) -> Option<FeedIndex> {
+        self.feeds.iter().position(|feed| feed.source == *source).map(|index| index as FeedIndex)
+    }
+
+    /// A message for this session alone, where a subscription of it matches.
+    fn direct(&mut self, message: Arc<SharedMessage>, cx: &Context<'_>) -> Result<(), Close> {
+        // A filter in the router's index is for what goes through the router.
+        let matching =
+            self.subscriptions.iter().filter(|s| !s.plain && crate::topic::matches(&s.filter, &message.topic));
+        let (mut qos, mut identifiers) = (None, crate::message::Identifiers::new());
+        for subscription in matching {
+            qos = qos.max(Some(subscription.qos));
+            identifiers.extend(subscription.identifier);
+        }
+        let Some(granted) = qos else { return Ok(()) };
+        let qos: QoS = granted.min(message.qos);
+        self.deliver(Delivery { message, qos, retain: false, identifiers }, cx)
+    }
+}

@@ -1,0 +1,385 @@
+//! What the client subscribes to, and what it gets for it.
+//!
+//! A SUBSCRIBE is decided by the application, then stored where the session outlives its connection, then acknowledged. Meanwhile no
+//! further packet of the client is taken, so that what it sends after a SUBSCRIBE comes after it.
+
+use super::feed::{Feed, Reading};
+use super::{Asked, Close, Context, RouteChange, Session, Turn};
+use crate::codec::packet::{suback, unsuback};
+use crate::codec::{ByteStr, PacketId, QoS, ReasonCode, RetainHandling, Subscribe, Suback, Unsuback, Unsubscribe, Version};
+use crate::hook::{Ask, Grant};
+use crate::retained::Resume;
+use crate::source::{SourceGrant, SourceId, SourceKind};
+use crate::store::{Cursors, InFlight, SessionRecord, StoreError, StoredSubscription};
+use smallvec::SmallVec;
+use std::sync::{Arc, LazyLock};
+
+/// The name of a session's own queue.
+static QUEUE: LazyLock<SourceId> = LazyLock::new(|| SourceId::new(SourceId::QUEUE));
+
+/// A name for a session's own queue.
+pub(crate) fn queue_source() -> SourceId {
+    QUEUE.clone()
+}
+
+/// Retained messages that are to be looked up and sent, page by page.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    pub(crate) filter: Arc<str>,
+    pub(crate) qos: QoS,
+    pub(crate) identifier: Option<u32>,
+    pub(crate) resume: Option<Resume>,
+}
+
+/// A SUBSCRIBE or UNSUBSCRIBE on its way.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    /// The application decides.
+    Granting { packet_id: PacketId, wanted: Vec<Wanted> },
+    /// The store writes.
+    Saving(Reply),
+}
+
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    subscription: StoredSubscription,
+    retain_handling: RetainHandling,
+    /// Decided without the application.
+    refused: Option<ReasonCode>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Suback { packet_id: PacketId, codes: SmallVec<[ReasonCode; 4]>, reason: String, lookups: Vec<Lookup> },
+    Unsuback { packet_id: PacketId, codes: SmallVec<[ReasonCode; 4]> },
+}
+
+impl Session {
+    pub(super) fn subscribe(
+        &mut self,
+        subscribe: &Subscribe,
+        cx: &Context<'_>,
+        turn: &mut Turn,
+    ) -> Result<(), Close> {
+        let mut new = 0;
+        let wanted: Vec<Wanted> = subscribe
+            .filters
+            .iter()
+            .map(|asked| {
+                let filter: Arc<str> = Arc::from(asked.filter.as_str());
+                new += usize::from(!self.is_subscribed(&filter));
+                let refused = if filter.starts_with("$share/") {
+                    // Announced as Shared Subscription Available 0 [MQTT-3.8.4].
+                    Some(ReasonCode::SharedSubscriptionsNotSupported)
+                } else if self.subscriptions.len() + new > cx.config.max_subscriptions {
+                    Some(ReasonCode::QuotaExceeded)
+                } else {
+                    None
+                };
+                let subscription = StoredSubscription {
+                    filter,
+                    qos: asked.options.qos,
+                    no_local: asked.options.no_local,
+                    retain_as_published: asked.options.retain_as_published,
+                    identifier: subscribe.subscription_id,
+                    plain: false,
+                };
+                Wanted { subscription, retain_handling: asked.options.retain_handling, refused }
+            })
+            .collect();
+        let asks: Vec<Ask> = wanted
+            .iter()
+            .filter(|wanted| wanted.refused.is_none())
+            .map(|wanted| Ask {
+                filter: Arc::clone(&wanted.subscription.filter),
+                qos: wanted.subscription.qos,
+            })
+            .collect();
+        self.pending = Some(Pending::Granting { packet_id: subscribe.packet_id, wanted });
+        if asks.is_empty() {
+            return self.granted(Ok(Vec::new()), cx, turn);
+        }
+        turn.asked = Some(Asked { asks });
+        Ok(())
+    }
+
+    fn is_subscribed(&self, filter: &str) -> bool {
+        self.subscriptions.iter().any(|subscription| &*subscription.filter == filter)
+    }
+
+    /// The application decided.
+    pub(super) fn granted(
+        &mut self,
+        grants: Result<Vec<Grant>, StoreError>,
+        cx: &Context<'_>,
+        turn: &mut Turn,
+    ) -> Result<(), Close> {
+        let Some(Pending::Granting { packet_id, wanted }) = self.pending.take() else { return Ok(()) };
+        let Ok(grants) = grants else {
+            cx.stats.store_errors.count();
+            return Err(Close::server(
+                ReasonCode::ServerUnavailable,
+                "the server cannot store subscriptions now; connect again later",
+            ));
+        };
+        let mut grants = grants.into_iter();
+        let mut codes = SmallVec::new();
+        let mut lookups = Vec::new();
+        let mut reason = String::new();
+        let mut changed = false;
+        for wanted in wanted {
+            let grant = match wanted.refused {
+                Some(code) => Grant::Refused(code, own_refusal(code)),
+                None => grants.next().unwrap_or(Grant::Refused(ReasonCode::UnspecifiedError, "")),
+            };
+            match grant {
+                Grant::Refused(code, sentence) => {
+                    codes.push(code);
+                    // One reason string for the packet: each different sentence once.
+                    if !sentence.is_empty() && !reason.contains(sentence) {
+                        reason.push_str(if reason.is_empty() { "" } else { "; " });
+                        reason.push_str(sentence);
+                    }
+                }
+                Grant::Granted { qos, plain, sources } => {
+                    let mut subscription = wanted.subscription;
+                    subscription.qos = subscription.qos.min(qos).min(QoS::AtLeastOnce);
+                    codes.push(subscription.qos.granted());
+                    changed = true;
+                    let new = !self.is_subscribed(&subscription.filter);
+                    let send_retained = match wanted.retain_handling {
+                        RetainHandling::Send => true,
+                        RetainHandling::SendIfNew => new,
+                        RetainHandling::DoNotSend => false,
+                    };
+                    subscription.plain = plain;
+                    if plain {
+                        self.read_queue(None, turn, cx)?;
+                        turn.routes.push(RouteChange::Add(subscription.clone()));
+                        if send_retained {
+                            lookups.push(Lookup {
+                                filter: Arc::clone(&subscription.filter),
+                                qos: subscription.qos,
+                                identifier: subscription.identifier,
+                                resume: None,
+                            });
+                        }
+                    }
+                    for source in sources {
+                        self.read_source(source, &subscription, None, new, send_retained, turn);
+                    }
+                    self.subscriptions.retain(|known| known.filter != subscription.filter);
+                    self.subscriptions.push(subscription);
+                }
+            }
+        }
+        self.reply_after_saving(Reply::Suback { packet_id, codes, reason, lookups }, changed, turn);
+        Ok(())
+    }
+
+    /// A persistent session gets plain QoS 1 through its stored queue, from its end on (or from a stored cursor).
+    fn read_queue(&mut self, cursor: Option<u64>, turn: &mut Turn, cx: &Context<'_>) -> Result<(), Close> {
+        if !self.client.persistent || self.feed_index(&QUEUE).is_some() {
+            return Ok(());
+        }
+        let start = match cursor {
+            None => cx.reader.queue_end(&self.client).map_err(|_| Close::store(cx))?,
+            Some(cursor) => cursor,
+        };
+        self.feeds.push(Feed::new(queue_source(), SourceKind::Queue, start));
+        turn.attach.push(queue_source());
+        Ok(())
+    }
+
+    /// Lets a subscription read a source. `cursor` is where a stored session stands in it.
+    fn read_source(
+        &mut self,
+        grant: SourceGrant,
+        subscription: &StoredSubscription,
+        cursor: Option<u64>,
+        new: bool,
+        send_retained: bool,
+        turn: &mut Turn,
+    ) {
+        let (kind, start, retained_up_to) = (grant.kind, grant.start, grant.retained_up_to);
+        let all_values = kind == SourceKind::State && new && cursor.is_none();
+        let index = match self.feed_index(&grant.source) {
+            Some(index) => usize::from(index),
+            None => {
+                let start = match (cursor, kind) {
+                    (Some(cursor), _) => cursor,
+                    (None, SourceKind::State) => retained_up_to,
+                    (None, _) => start,
+                };
+                self.feeds.push(Feed::new(grant.source.clone(), kind, start));
+                self.feeds.len() - 1
+            }
+        };
+        let feed = &mut self.feeds[index];
+        if !feed.is_read() {
+            turn.attach.push(grant.source.clone());
+        }
+        feed.read_for(Reading {
+            grant,
+            qos: subscription.qos,
+            identifier: subscription.identifier,
+            subscription: Arc::clone(&subscription.filter),
+        });
+        if all_values && send_retained {
+            feed.start_over(start, retained_up_to);
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe, turn: &mut Turn) {
+        let mut changed = false;
+        let codes = unsubscribe
+            .filters
+            .iter()
+            .map(|filter| {
+                let before = self.subscriptions.len();
+                self.subscriptions.retain(|subscription| *subscription.filter != *filter.as_str());
+                if before == self.subscriptions.len() {
+                    return ReasonCode::NoSubscriptionExisted;
+                }
+                changed = true;
+                let filter: Arc<str> = Arc::from(filter.as_str());
+                for feed in &mut self.feeds {
+                    if feed.stop_reading_for(&filter) && !feed.is_read() {
+                        turn.detach.push(feed.source.clone());
+                    }
+                }
+                self.lookups.retain(|lookup| lookup.filter != filter);
+                turn.routes.push(RouteChange::Remove(Arc::clone(&filter)));
+                turn.unsubscribed.push(filter);
+                ReasonCode::Success
+            })
+            .collect();
+        self.reply_after_saving(Reply::Unsuback { packet_id: unsubscribe.packet_id, codes }, changed, turn);
+    }
+
+    fn reply_after_saving(&mut self, reply: Reply, changed: bool, turn: &mut Turn) {
+        if changed && self.client.persistent {
+            turn.save = true;
+            self.pending = Some(Pending::Saving(reply));
+        } else {
+            self.reply(reply);
+        }
+    }
+
+    /// The record is stored.
+    pub(super) fn stored(&mut self, result: Result<(), StoreError>, _turn: &mut Turn) -> Result<(), Close> {
+        if result.is_err() {
+            return Err(Close::server(
+                ReasonCode::ServerUnavailable,
+                "the server cannot write to its store; nothing more is acknowledged",
+            ));
+        }
+        match self.pending.take() {
+            Some(Pending::Saving(reply)) => self.reply(reply),
+            other => self.pending = other,
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        let peer = self.terms.peer;
+        match reply {
+            Reply::Suback { packet_id, codes, reason, lookups } => {
+                let codes: SmallVec<[ReasonCode; 4]> = match peer.version {
+                    Version::V5 => codes,
+                    // 3.1.1 knows one failure [MQTT-3.9.3-2].
+                    Version::V311 => codes
+                        .into_iter()
+                        .map(|code| if code.is_error() { ReasonCode::UnspecifiedError } else { code })
+                        .collect(),
+                };
+                // A SUBACK that does not fit what the client takes cannot be said at all; the client sees no answer.
+                let mut suback = Suback::new(packet_id, codes);
+                suback.reason_string = Some(reason).filter(|r| !r.is_empty()).and_then(|r| ByteStr::try_from(r).ok());
+                let _ = suback::encode(&mut self.out, &peer, &suback);
+                self.lookups.extend(lookups);
+            }
+            Reply::Unsuback { packet_id, codes } => {
+                let _ = unsuback::encode(&mut self.out, &peer, &Unsuback::new(packet_id, codes));
+            }
+        }
+    }
+
+    /// A stored session comes back: its subscriptions with what the application grants them now, its cursors, and what was in flight.
+    pub(crate) fn resume(
+        &mut self,
+        record: &SessionRecord,
+        cursors: &Cursors,
+        grants: Vec<Grant>,
+        cx: &Context<'_>,
+        turn: &mut Turn,
+    ) -> Result<(), Close> {
+        let cursor =
+            |source: &SourceId| cursors.positions.iter().find(|(known, _)| known == source).map(|(_, at)| *at);
+        let queue_cursor = cursor(&QUEUE);
+        if queue_cursor.is_some() {
+            self.read_queue(queue_cursor, turn, cx)?;
+        }
+        for (subscription, grant) in record.subscriptions.iter().zip(grants) {
+            let Grant::Granted { qos, plain, sources } = grant else { continue };
+            let mut subscription = subscription.clone();
+            subscription.qos = subscription.qos.min(qos);
+            subscription.plain = plain;
+            if plain {
+                self.read_queue(None, turn, cx)?;
+                turn.routes.push(RouteChange::Add(subscription.clone()));
+            }
+            for source in sources {
+                let at = cursor(&source.source);
+                self.read_source(source, &subscription, at, at.is_none(), true, turn);
+            }
+            self.subscriptions.push(subscription);
+        }
+        // Cursors of what is not subscribed now are kept, so that subscribing again continues them.
+        for (source, at) in &cursors.positions {
+            if self.feed_index(source).is_none() {
+                self.feeds.push(Feed::new(source.clone(), SourceKind::Log, *at));
+            }
+        }
+        if record.clean_stop {
+            self.resend(&record.in_flight, cx)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what was in flight again, with its old packet ids, in its old order, DUP set [MQTT-4.4.0-1], [MQTT-3.3.1-1].
+    fn resend(&mut self, in_flight: &[InFlight], cx: &Context<'_>) -> Result<(), Close> {
+        let in_flight = &in_flight[..in_flight.len().min(self.terms.window)];
+        let mut found = Vec::new();
+        for index in 0..self.feeds.len() {
+            let feed = &mut self.feeds[index];
+            let mine = |message: &&InFlight| message.source == feed.source;
+            let Some(last) = in_flight.iter().filter(mine).map(|message| message.position).max() else { continue };
+            if !feed.is_read() {
+                continue;
+            }
+            let positions: Vec<u64> = in_flight.iter().filter(mine).map(|message| message.position).collect();
+            let items = super::pump::read_range(&self.client, feed, last, cx)?;
+            feed.resume(&items, last, &positions);
+            found.extend(items.into_iter().map(|item| (index, item)));
+        }
+        for message in in_flight {
+            let Some(packet_id) = PacketId::new(message.packet_id) else { continue };
+            let here = |(index, item): &&(usize, crate::source::Item)| {
+                item.position == message.position && self.feeds[*index].source == message.source
+            };
+            if let Some((index, item)) = found.iter().find(here).cloned() {
+                self.resend_item(index, item, packet_id, cx);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why the broker itself refuses a filter.
+fn own_refusal(code: ReasonCode) -> &'static str {
+    match code {
+        ReasonCode::SharedSubscriptionsNotSupported => "this server has no shared subscriptions, as its CONNACK says",
+        _ => "this session holds as many filters as it may",
+    }
+}

@@ -1,0 +1,162 @@
+//! Packet ids and what is in flight to the client.
+//!
+//! Ids go round from 1 to 65,535 and are never those of a message still in flight [MQTT-2.2.1-4]. Slots are kept in the order sent.
+
+use super::feed::FeedIndex;
+use crate::codec::PacketId;
+use std::collections::VecDeque;
+
+/// How far packet ids jump after an unclean stop, so that an acknowledgement of a message from before is not taken for
+/// one of a message from after.
+pub(crate) const PACKET_ID_DISTANCE: u16 = 32_768;
+
+/// Where a message in flight came from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// A plain message that lives in memory only; kept so that it counts against the window.
+    Plain,
+    /// An item of a feed.
+    Feed {
+        /// Which feed.
+        feed: FeedIndex,
+        /// Its position there.
+        position: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Slot {
+    id: PacketId,
+    origin: Origin,
+    /// How many messages had been sent before it.
+    sent: u64,
+}
+
+/// The messages in flight.
+#[derive(Debug)]
+pub(crate) struct Window {
+    slots: VecDeque<Slot>,
+    last_id: u16,
+    limit: usize,
+    /// How many messages have been sent; starts at a full round, before which are those of earlier connections.
+    sent: u64,
+}
+
+/// Ids are met again after a round of this many.
+const ROUND: u64 = 65_535;
+
+impl Window {
+    /// A window of `limit` messages; the first id is the one after `last_id`.
+    pub(crate) fn new(limit: usize, last_id: u16) -> Window {
+        Window { slots: VecDeque::new(), last_id, limit, sent: ROUND }
+    }
+
+    /// Whether another message may be sent.
+    pub(crate) fn has_room(&self) -> bool {
+        self.slots.len() < self.limit
+    }
+
+    /// How many more may be sent.
+    pub(crate) fn room(&self) -> usize {
+        self.limit.saturating_sub(self.slots.len())
+    }
+
+    /// Takes the next free id for a message.
+    pub(crate) fn send(&mut self, origin: Origin) -> PacketId {
+        debug_assert!(self.has_room());
+        let mut id = following(self.last_id);
+        // An id can only be in the way when the oldest message in flight is as old as a round.
+        let aged = self.slots.front().is_some_and(|oldest| self.sent - oldest.sent >= ROUND - self.limit as u64);
+        while aged && self.slots.iter().any(|slot| slot.id == id) {
+            id = following(id.get());
+        }
+        self.last_id = id.get();
+        self.slots.push_back(Slot { id, origin, sent: self.sent });
+        self.sent += 1;
+        id
+    }
+
+    /// Puts a message of an earlier connection back in flight, under its old id.
+    pub(crate) fn resend(&mut self, id: PacketId, origin: Origin) {
+        self.slots.push_back(Slot { id, origin, sent: 0 });
+    }
+
+    /// The client acknowledged an id; what it was, or `None` when nothing like it is in flight.
+    pub(crate) fn acknowledge(&mut self, id: PacketId) -> Option<Origin> {
+        let index = self.slots.iter().position(|slot| slot.id == id)?;
+        self.slots.remove(index).map(|slot| slot.origin)
+    }
+
+    /// Forgets a message that a newer one takes the place of. Its id is not used again for a round.
+    pub(crate) fn forget(&mut self, feed: FeedIndex, position: u64) {
+        self.slots.retain(|slot| {
+            !matches!(slot.origin, Origin::Feed { feed: f, position: p } if f == feed && p == position)
+        });
+    }
+
+    /// The messages of feeds that are in flight, in the order sent.
+    pub(crate) fn from_feeds(&self) -> impl Iterator<Item = (PacketId, FeedIndex, u64)> {
+        self.slots.iter().filter_map(|slot| match slot.origin {
+            Origin::Feed { feed, position } => Some((slot.id, feed, position)),
+            Origin::Plain => None,
+        })
+    }
+
+    /// The id used last.
+    pub(crate) fn last_id(&self) -> u16 {
+        self.last_id
+    }
+}
+
+fn following(id: u16) -> PacketId {
+    PacketId::new(id.wrapping_add(1)).unwrap_or(PacketId::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ids_go_round_without_zero() {
+        let mut window = Window::new(1, 65_534);
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let id = window.send(Origin::Plain);
+            assert!(window.acknowledge(id).is_some());
+            ids.push(id.get());
+        }
+        assert_eq!(ids, [65_535, 1, 2]);
+    }
+
+    proptest! {
+        /// Over many rounds, with acknowledgements in any order, an id in flight is never given out again.
+        #[test]
+        fn an_id_in_flight_is_never_used_again(last: u16, picks in proptest::collection::vec(any::<u8>(), 1..60)) {
+            let mut window = Window::new(20, last);
+            let mut in_flight: Vec<PacketId> = Vec::new();
+            for pick in picks {
+                // Most of a round passes, so that old ids are met again.
+                if pick % 3 == 0 && window.has_room() {
+                    for _ in 0..65_530 {
+                        let id = window.send(Origin::Plain);
+                        prop_assert!(!in_flight.contains(&id));
+                        window.acknowledge(id);
+                    }
+                }
+                if window.has_room() && pick % 2 == 0 {
+                    let id = window.send(Origin::Plain);
+                    prop_assert!(!in_flight.contains(&id));
+                    in_flight.push(id);
+                } else if !in_flight.is_empty() {
+                    let id = in_flight.remove(usize::from(pick) % in_flight.len());
+                    prop_assert!(window.acknowledge(id).is_some());
+                    prop_assert!(window.acknowledge(id).is_none());
+                }
+                let distinct: HashSet<_> = in_flight.iter().collect();
+                prop_assert_eq!(distinct.len(), window.slots.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What the broker counts. Every drop and every refusal has a reason, and every reason a counter.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters since the start of the process.
+        #[derive(Debug, Default)]
+        pub struct Stats { $($(#[$doc])* pub $name: Counter,)* }
+
+        impl Stats {
+            /// All counters with their names, for export.
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get()),)*]
+            }
+        }
+    };
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts one.
+    pub fn count(&self) {
+        self.add(1);
+    }
+
+    /// Counts several.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+counters! {
+    /// Connections accepted.
+    connections_accepted,
+    /// Connections closed because there were too many.
+    connections_refused_full,
+    /// Connections whose CONNECT did not come in time.
+    connect_timeouts,
+    /// CONNECTs turned away by the application.
+    logins_refused,
+    /// Connections closed for a malformed packet or a protocol error.
+    protocol_errors,
+    /// Connections closed because nothing came for one and a half times the keep-alive.
+    keep_alive_timeouts,
+    /// Sessions taken over by a newer connection.
+    take_overs,
+    /// PUBLISH packets received.
+    publishes_received,
+    /// PUBLISH packets sent.
+    publishes_sent,
+    /// Publishes refused by the application.
+    publishes_refused,
+    /// QoS 0 messages dropped because a session's mailbox was full.
+    dropped_mailbox_full,
+    /// QoS 0 messages dropped because a connection's buffer was full.
+    dropped_buffer_full,
+    /// Messages not sent because they are larger than the client takes [MQTT-3.1.2-25].
+    dropped_too_large,
+    /// Messages not sent because they had expired [MQTT-3.3.2-5].
+    dropped_expired,
+    /// Clean sessions ended because their queue was full of QoS 1 messages.
+    sessions_overflown,
+    /// Reads and commits that the store could not answer.
+    store_errors,
+}

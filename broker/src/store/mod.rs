@@ -1,0 +1,170 @@
+//! The store that the broker needs, as a trait: sessions, their queues, retained messages and what is due.
+//!
+//! [`ram::RamStore`] is the twin for tests and for use without a disk. What `commit` acknowledges is durable in the
+//! terms of the implementation; the broker sends no success code before.
+
+pub mod ram;
+pub mod record;
+
+use crate::codec::ByteStr;
+use crate::message::Message;
+use crate::retained::Resume;
+use crate::source::{Item, Read, ReadLimit, SourceId};
+pub use record::{InFlight, SessionRecord, StoredSubscription, StoredWill};
+use std::sync::Arc;
+
+/// Names a session: a client id belongs to its owner, so that nobody can take over another user's session.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey {
+    /// The user; empty for anonymous clients.
+    pub owner: Arc<str>,
+    /// The client id, at most 65,535 bytes of UTF-8.
+    pub client_id: Arc<str>,
+}
+
+/// The store cannot answer; the sentence says why and what to do.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct StoreError(pub Arc<str>);
+
+impl StoreError {
+    /// An error with this sentence.
+    pub fn new(sentence: impl AsRef<str>) -> StoreError {
+        StoreError(Arc::from(sentence.as_ref()))
+    }
+}
+
+/// A session as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredSession {
+    /// All but the cursors.
+    pub record: SessionRecord,
+    /// Where it stands in each source; changes far more often than the record, and is stored apart from it.
+    pub cursors: Cursors,
+}
+
+/// Where a session stands in each source, and the packet id it used last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cursors {
+    /// Everything up to and including this position is done with.
+    pub positions: Vec<(SourceId, u64)>,
+    /// The packet id used last when the cursors were stored.
+    pub last_packet_id: u16,
+}
+
+/// A cursor that moved, with the items that were acknowledged on the way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CursorMove {
+    /// In which source.
+    pub source: SourceId,
+    /// Everything up to here is done with.
+    pub to: u64,
+    /// The items in the range that the client acknowledged, as stored; what it was not shown is not among them.
+    pub acknowledged: Vec<Item>,
+    /// Whether the client's PUBACK moved it (QoS 1 and 2), or writing did (QoS 0).
+    pub by_client: bool,
+}
+
+/// Something that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum DueKind {
+    /// A session was connected; found at start, it means the process died under it.
+    Connected,
+    /// A session's will is to be published.
+    Will,
+    /// A session expires.
+    Expiry,
+}
+
+impl DueKind {
+    /// The kind with this number; numbers are stored and never change.
+    pub const fn from_u8(number: u8) -> Option<DueKind> {
+        match number {
+            0 => Some(DueKind::Connected),
+            1 => Some(DueKind::Will),
+            2 => Some(DueKind::Expiry),
+            _ => None,
+        }
+    }
+}
+
+/// An entry of the due-time index.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Due {
+    /// When, in Unix milliseconds; 0 for [`DueKind::Connected`].
+    pub at_ms: u64,
+    /// What.
+    pub kind: DueKind,
+    /// Whose.
+    pub session: SessionKey,
+}
+
+/// One change to the store. A list of them is committed as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoreOp {
+    /// Writes a session's record; its cursors stay.
+    PutSession(SessionKey, Box<SessionRecord>),
+    /// Writes all cursors of a session.
+    PutCursors(SessionKey, Cursors),
+    /// Removes a session with its cursors and its queue.
+    RemoveSession(SessionKey),
+    /// Appends a plain message to a session's queue at this position.
+    Enqueue(SessionKey, u64, Message),
+    /// Sets the retained message of a topic.
+    Retain(Message),
+    /// Removes the retained message of a topic.
+    Unretain(ByteStr),
+    /// Adds to the due-time index.
+    PutDue(Due),
+    /// Removes from the due-time index.
+    RemoveDue(Due),
+}
+
+/// Called once when a commit is durable, or never will be.
+pub type Committed = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// A page of retained messages.
+#[derive(Debug, Clone, Default)]
+pub struct RetainedPage {
+    /// Matching messages in topic order.
+    pub messages: Vec<Message>,
+    /// Where to go on; `None` at the end. A page may be empty and not the last.
+    pub resume: Option<Resume>,
+}
+
+/// Where the broker keeps what outlives a connection. Reads may touch the disk, in small bounded pieces; commits never block.
+pub trait Store: Send + Sync + 'static {
+    /// A stored session.
+    fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>, StoreError>;
+
+    /// Items of a session's own queue after a position.
+    fn read_queue(&self, key: &SessionKey, after: u64, limit: ReadLimit) -> Result<Read, StoreError>;
+
+    /// The last position given out in a session's queue, 0 when it never had one.
+    fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError>;
+
+    /// Retained messages that match a filter, page by page; expired ones are left out.
+    fn retained(
+        &self,
+        filter: &str,
+        resume: Option<&Resume>,
+        max_items: usize,
+    ) -> Result<RetainedPage, StoreError>;
+
+    /// All stored sessions that hold plain filters, for the index of offline sessions at start.
+    fn plain_sessions(
+        &self,
+        visit: &mut dyn FnMut(SessionKey, StoredSession),
+    ) -> Result<(), StoreError>;
+
+    /// What is due at or before a time, soonest first.
+    fn due(&self, now_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError>;
+
+    /// Commits all ops as one. `done` is called after every earlier commit's, when this one is durable.
+    fn commit(&self, ops: Vec<StoreOp>, done: Option<Committed>);
+
+    /// Cursors moved. Rides on the next commit, and waits for one at most a few milliseconds; a crash in between
+    /// delivers again, it never skips.
+    fn cursors_moved(&self, key: &SessionKey, moves: Vec<CursorMove>, last_packet_id: u16);
+}

@@ -1,0 +1,191 @@
+//! The store in memory: for tests, and for a broker that is not to keep anything.
+//!
+//! A commit is done when the call returns. Nothing outlives the process, so no session of an earlier process is ever found.
+
+use super::{
+    Committed, CursorMove, Cursors, Due, RetainedPage, SessionKey, SessionRecord, Store, StoreError, StoreOp,
+    StoredSession,
+};
+use crate::message::Message;
+use crate::retained::{PageLimits, RamTopics, Resume, match_retained};
+use crate::source::{Item, Read, ReadLimit, SourceId};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Sessions, queues and retained messages in memory.
+pub struct RamStore(Mutex<Tables>);
+
+struct Tables {
+    sessions: BTreeMap<SessionKey, (SessionRecord, Cursors)>,
+    queues: BTreeMap<SessionKey, Queue>,
+    retained: RamTopics<Message>,
+    due: BTreeSet<(u64, SessionKey, u8)>,
+}
+
+#[derive(Default)]
+struct Queue {
+    end: u64,
+    messages: BTreeMap<u64, Message>,
+}
+
+impl Default for RamStore {
+    fn default() -> RamStore {
+        RamStore(Mutex::new(Tables {
+            sessions: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            retained: RamTopics::new(Message::weight),
+            due: BTreeSet::new(),
+        }))
+    }
+}
+
+impl Tables {
+    fn apply(&mut self, op: StoreOp) {
+        match op {
+            StoreOp::PutSession(key, record) => self.sessions.entry(key).or_default().0 = *record,
+            StoreOp::PutCursors(key, cursors) => {
+                self.trim_queue(&key, &cursors.positions);
+                self.sessions.entry(key).or_default().1 = cursors;
+            }
+            StoreOp::RemoveSession(key) => {
+                self.sessions.remove(&key);
+                self.queues.remove(&key);
+            }
+            StoreOp::Enqueue(key, position, message) => {
+                let queue = self.queues.entry(key).or_default();
+                queue.end = queue.end.max(position);
+                queue.messages.insert(position, message);
+            }
+            StoreOp::Retain(message) => {
+                let topic = message.topic.detached();
+                let payload = Bytes::copy_from_slice(&message.payload);
+                self.retained.insert(&topic, Message { topic: topic.clone(), payload, ..message });
+            }
+            StoreOp::Unretain(topic) => {
+                self.retained.remove(&topic);
+            }
+            StoreOp::PutDue(due) => {
+                self.due.insert((due.at_ms, due.session, due.kind as u8));
+            }
+            StoreOp::RemoveDue(due) => {
+                self.due.remove(&(due.at_ms, due.session, due.kind as u8));
+            }
+        }
+    }
+
+    fn trim_queue(&mut self, key: &SessionKey, positions: &[(SourceId, u64)]) {
+        let cursor = positions.iter().find(|(source, _)| &*source.0 == SourceId::QUEUE);
+        if let (Some((_, at)), Some(queue)) = (cursor, self.queues.get_mut(key)) {
+            queue.messages = queue.messages.split_off(&(at + 1));
+        }
+    }
+}
+
+impl Store for RamStore {
+    fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>, StoreError> {
+        let tables = self.0.lock();
+        let stored = tables.sessions.get(key).cloned();
+        Ok(stored.map(|(record, cursors)| StoredSession { record, cursors }))
+    }
+
+    fn read_queue(&self, key: &SessionKey, after: u64, limit: ReadLimit) -> Result<Read, StoreError> {
+        let tables = self.0.lock();
+        let Some(queue) = tables.queues.get(key) else {
+            return Ok(Read { items: Vec::new(), next: after, end: true });
+        };
+        let mut read = Read { items: Vec::new(), next: after, end: true };
+        let mut bytes = 0;
+        for (position, message) in queue.messages.range(after + 1..) {
+            if read.items.len() >= limit.items || (bytes >= limit.bytes && !read.items.is_empty()) {
+                read.end = false;
+                return Ok(read);
+            }
+            bytes += message.weight();
+            read.next = *position;
+            read.items.push(Item {
+                position: *position,
+                topic: message.topic.clone(),
+                stored: Bytes::new(),
+                message: Some(message.clone()),
+            });
+        }
+        Ok(read)
+    }
+
+    fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError> {
+        Ok(self.0.lock().queues.get(key).map_or(0, |queue| queue.end))
+    }
+
+    fn retained(
+        &self,
+        filter: &str,
+        resume: Option<&Resume>,
+        max_items: usize,
+    ) -> Result<RetainedPage, StoreError> {
+        let tables = self.0.lock();
+        let limits = PageLimits { items: max_items, ..PageLimits::default() };
+        let page = match_retained(&mut tables.retained.cursor(), filter, resume, limits)
+            .map_err(|error| StoreError::new(error.to_string()))?;
+        let messages = page.items.into_iter().map(|(_, message)| message).collect();
+        Ok(RetainedPage { messages, resume: page.resume })
+    }
+
+    fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError> {
+        let sessions = self.0.lock().sessions.clone();
+        for (key, (record, cursors)) in sessions {
+            if record.subscriptions.iter().any(|subscription| subscription.plain) {
+                visit(key, StoredSession { record, cursors });
+            }
+        }
+        Ok(())
+    }
+
+    fn due(&self, now_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError> {
+        let tables = self.0.lock();
+        let due = tables.due.iter().take_while(|(at_ms, ..)| *at_ms <= now_ms).take(max_items);
+        Ok(due
+            .map(|(at_ms, session, kind)| Due {
+                at_ms: *at_ms,
+                kind: super::DueKind::from_u8(*kind).expect("only kinds are put in"),
+                session: session.clone(),
+            })
+            .collect())
+    }
+
+    fn commit(&self, ops: Vec<StoreOp>, done: Option<Committed>) {
+        {
+            let mut tables = self.0.lock();
+            for op in ops {
+                tables.apply(op);
+            }
+        }
+        if let Some(done) = done {
+            done(Ok(()));
+        }
+    }
+
+    fn cursors_moved(&self, key: &SessionKey, moves: Vec<CursorMove>, last_packet_id: u16) {
+        let mut tables = self.0.lock();
+        let moved: Vec<(SourceId, u64)> =
+            moves.into_iter().map(|cursor_move| (cursor_move.source, cursor_move.to)).collect();
+        tables.trim_queue(key, &moved);
+        if let Some((_, cursors)) = tables.sessions.get_mut(key) {
+            cursors.last_packet_id = last_packet_id;
+            cursors.set(moved);
+        }
+    }
+}
+
+impl Cursors {
+    /// Moves some of the cursors; the others stay.
+    pub fn set(&mut self, moved: Vec<(SourceId, u64)>) {
+        for (source, at) in moved {
+            match self.positions.iter_mut().find(|(known, _)| *known == source) {
+                Some((_, position)) => *position = at,
+                None => self.positions.push((source, at)),
+            }
+        }
+    }
+}
+

@@ -1,0 +1,343 @@
+//! A session's record: what outlives a connection, beside the cursors. Versioned binary encoding.
+//!
+//! Lengths are little-endian `u32`, so that a record is read without allocation beyond its strings. An unknown version or a short
+//! record is refused, never guessed at.
+
+use super::StoreError;
+use crate::codec::{QoS, Will};
+use crate::message::{Identifiers, Message};
+use crate::source::SourceId;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// The version written by this program.
+const VERSION: u8 = 1;
+
+/// All that is stored of a session, beside its cursors.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SessionRecord {
+    /// Session expiry interval in seconds, from the last disconnect; `u32::MAX`: never [MQTT-3.1.2-23].
+    pub expiry_s: u32,
+    /// When the network connection was closed, Unix milliseconds; 0 while it is open.
+    pub disconnected_ms: u64,
+    /// True when the last connection ended in an orderly way, so that `in_flight` and `last_packet_id` hold.
+    pub clean_stop: bool,
+    /// What is subscribed.
+    pub subscriptions: Vec<StoredSubscription>,
+    /// The will of the connection, until it is published or discarded [MQTT-3.1.2-8].
+    pub will: Option<StoredWill>,
+    /// Messages sent and not acknowledged when the connection ended, in the order sent [MQTT-4.6.0-1].
+    pub in_flight: Vec<InFlight>,
+    /// The packet id used last.
+    pub last_packet_id: u16,
+}
+
+/// One subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSubscription {
+    /// The filter as written.
+    pub filter: Arc<str>,
+    /// The QoS granted.
+    pub qos: QoS,
+    /// No Local.
+    pub no_local: bool,
+    /// Retain As Published.
+    pub retain_as_published: bool,
+    /// The subscription identifier.
+    pub identifier: Option<u32>,
+    /// Whether the filter stands in the router's index.
+    pub plain: bool,
+}
+
+/// A message in flight to the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InFlight {
+    /// The packet id it was sent with; used again for the resend [MQTT-4.4.0-1].
+    pub packet_id: u16,
+    /// The source it came from.
+    pub source: SourceId,
+    /// Its position there.
+    pub position: u64,
+}
+
+/// A will with what is needed to publish it without its connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredWill {
+    /// The message to publish.
+    pub message: Message,
+    /// Seconds between disconnect and publication.
+    pub delay_s: u32,
+}
+
+impl StoredWill {
+    /// The stored form of a CONNECT's will.
+    pub fn new(will: &Will) -> StoredWill {
+        let message = Message {
+            topic: will.topic.detached(),
+            payload: Bytes::copy_from_slice(&will.payload),
+            qos: will.qos,
+            retain: will.retain,
+            properties: will.publish_properties(),
+            received_ms: 0,
+            identifiers: Identifiers::new(),
+        };
+        StoredWill { message, delay_s: will.delay_interval() }
+    }
+}
+
+impl SessionRecord {
+    /// Whether the session ends with its connection.
+    pub fn ends_with_connection(&self) -> bool {
+        self.expiry_s == 0
+    }
+
+    /// When the session expires, Unix milliseconds; `None` while connected or when it never does.
+    pub fn expires_at_ms(&self) -> Option<u64> {
+        (self.disconnected_ms != 0 && self.expiry_s != u32::MAX)
+            .then(|| self.disconnected_ms.saturating_add(u64::from(self.expiry_s) * 1000))
+    }
+
+    /// When the will is published if the client does not come back, Unix milliseconds: after its delay, or when the session
+    /// ends, whichever is first [MQTT-3.1.3-9].
+    pub fn will_at_ms(&self) -> Option<u64> {
+        let will = self.will.as_ref()?;
+        let delay = u64::from(will.delay_s.min(self.expiry_s)) * 1000;
+        (self.disconnected_ms != 0).then(|| self.disconnected_ms.saturating_add(delay))
+    }
+
+    /// The record as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::with_capacity(128));
+        out.u8(VERSION);
+        out.u32(self.expiry_s);
+        out.u64(self.disconnected_ms);
+        out.u8(u8::from(self.clean_stop));
+        out.u16(self.last_packet_id);
+        out.u32(self.subscriptions.len() as u32);
+        for subscription in &self.subscriptions {
+            out.bytes(subscription.filter.as_bytes());
+            out.u8(subscription.qos.as_u8()
+                | u8::from(subscription.no_local) << 2
+                | u8::from(subscription.retain_as_published) << 3
+                | u8::from(subscription.plain) << 4);
+            out.u32(subscription.identifier.unwrap_or(0));
+        }
+        out.u32(self.in_flight.len() as u32);
+        for message in &self.in_flight {
+            out.u16(message.packet_id);
+            out.bytes(message.source.0.as_bytes());
+            out.u64(message.position);
+        }
+        match &self.will {
+            None => out.u8(0),
+            Some(will) => {
+                out.u8(1);
+                out.u32(will.delay_s);
+                out.bytes(&will.message.encode());
+            }
+        }
+        out.0
+    }
+
+    /// Reads a record back.
+    pub fn decode(bytes: &[u8]) -> Result<SessionRecord, StoreError> {
+        let mut input = Reader(bytes);
+        let version = input.u8()?;
+        if version != VERSION {
+            return Err(StoreError::new(format!(
+                "a session record has version {version}, this program reads version {VERSION}: start a newer chasqui on this store"
+            )));
+        }
+        let expiry_s = input.u32()?;
+        let disconnected_ms = input.u64()?;
+        let clean_stop = input.u8()? != 0;
+        let last_packet_id = input.u16()?;
+        let mut subscriptions = Vec::new();
+        for _ in 0..input.u32()? {
+            let filter = Arc::from(input.str()?);
+            let bits = input.u8()?;
+            let identifier = Some(input.u32()?).filter(|identifier| *identifier != 0);
+            subscriptions.push(StoredSubscription {
+                filter,
+                qos: qos(bits & 3)?,
+                no_local: bits & 4 != 0,
+                retain_as_published: bits & 8 != 0,
+                identifier,
+                plain: bits & 16 != 0,
+            });
+        }
+        let mut in_flight = Vec::new();
+        for _ in 0..input.u32()? {
+            in_flight.push(InFlight {
+                packet_id: input.u16()?,
+                source: SourceId::new(input.str()?),
+                position: input.u64()?,
+            });
+        }
+        let will = match input.u8()? {
+            0 => None,
+            _ => Some(input.will()?),
+        };
+        Ok(SessionRecord {
+            expiry_s,
+            disconnected_ms,
+            clean_stop,
+            subscriptions,
+            will,
+            in_flight,
+            last_packet_id,
+        })
+    }
+}
+
+fn damaged() -> StoreError {
+    StoreError::new("a session record is damaged: it ends too early or holds an impossible value")
+}
+
+fn qos(bits: u8) -> Result<QoS, StoreError> {
+    QoS::from_u8(bits).ok_or_else(damaged)
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn u8(&mut self, value: u8) {
+        self.0.push(value);
+    }
+    fn u16(&mut self, value: u16) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+    fn u32(&mut self, value: u32) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+    fn u64(&mut self, value: u64) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+    fn bytes(&mut self, value: &[u8]) {
+        self.u32(value.len() as u32);
+        self.0.extend_from_slice(value);
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], StoreError> {
+        let (head, tail) = self.0.split_at_checked(len).ok_or_else(damaged)?;
+        self.0 = tail;
+        Ok(head)
+    }
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+        Ok(self.take(N)?.try_into().expect("take gives exactly N bytes"))
+    }
+    fn u8(&mut self) -> Result<u8, StoreError> {
+        Ok(self.array::<1>()?[0])
+    }
+    fn u16(&mut self) -> Result<u16, StoreError> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+    fn u32(&mut self) -> Result<u32, StoreError> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+    fn u64(&mut self) -> Result<u64, StoreError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+    fn bytes(&mut self) -> Result<&'a [u8], StoreError> {
+        let len = self.u32()? as usize;
+        self.take(len)
+    }
+    fn str(&mut self) -> Result<&'a str, StoreError> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| damaged())
+    }
+    fn will(&mut self) -> Result<StoredWill, StoreError> {
+        let delay_s = self.u32()?;
+        Ok(StoredWill { message: Message::decode(self.bytes()?)?, delay_s })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_qos() -> impl Strategy<Value = QoS> {
+        (0u8..3).prop_map(|bits| QoS::from_u8(bits).expect("0, 1 and 2 are QoS levels"))
+    }
+
+    fn message(topic: &str, payload: Vec<u8>, qos: QoS, retain: bool) -> Message {
+        Message {
+            topic: topic.try_into().expect("short"),
+            payload: Bytes::from(payload),
+            qos,
+            retain,
+            properties: None,
+            received_ms: 0,
+            identifiers: Identifiers::new(),
+        }
+    }
+
+    prop_compose! {
+        fn any_subscription()(
+            filter in "[a-z/+#é]{1,20}", qos in any_qos(), no_local: bool, retain_as_published: bool,
+            identifier in proptest::option::of(1u32..268_435_456), plain: bool,
+        ) -> StoredSubscription {
+            StoredSubscription { filter: Arc::from(filter), qos, no_local, retain_as_published, identifier, plain }
+        }
+    }
+
+    prop_compose! {
+        fn any_will()(topic in "[a-z/]{1,20}", payload: Vec<u8>, qos in any_qos(), retain: bool, delay_s: u32) -> StoredWill {
+            StoredWill { message: message(&topic, payload, qos, retain), delay_s }
+        }
+    }
+
+    prop_compose! {
+        fn any_record()(
+            expiry_s: u32, disconnected_ms: u64, clean_stop: bool, last_packet_id: u16,
+            subscriptions in proptest::collection::vec(any_subscription(), 0..4),
+            will in proptest::option::of(any_will()),
+            in_flight in proptest::collection::vec((any::<u16>(), "[a-z$/]{1,9}", any::<u64>()), 0..4),
+        ) -> SessionRecord {
+            let in_flight = in_flight
+                .into_iter()
+                .map(|(packet_id, source, position)| InFlight { packet_id, source: SourceId::new(&source), position })
+                .collect();
+            SessionRecord { expiry_s, disconnected_ms, clean_stop, subscriptions, will, in_flight, last_packet_id }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(record in any_record()) {
+            prop_assert_eq!(SessionRecord::decode(&record.encode()).unwrap(), record);
+        }
+
+        #[test]
+        fn a_cut_record_is_refused(record in any_record(), cut in any::<prop::sample::Index>()) {
+            let bytes = record.encode();
+            prop_assert!(SessionRecord::decode(&bytes[..cut.index(bytes.len())]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_by_name() {
+        let mut bytes = SessionRecord::default().encode();
+        bytes[0] = 9;
+        let sentence = SessionRecord::decode(&bytes).unwrap_err().to_string();
+        assert!(sentence.contains("version 9"), "{sentence}");
+    }
+
+    #[test]
+    fn a_will_waits_for_its_delay_or_the_end_of_the_session() {
+        let will = StoredWill { message: message("t", Vec::new(), QoS::AtMostOnce, false), delay_s: 30 };
+        let record = |expiry_s| SessionRecord {
+            expiry_s,
+            disconnected_ms: 1_000,
+            will: Some(will.clone()),
+            ..SessionRecord::default()
+        };
+        assert_eq!(record(u32::MAX).will_at_ms(), Some(31_000));
+        assert_eq!(record(10).will_at_ms(), Some(11_000));
+        assert_eq!(SessionRecord { disconnected_ms: 0, ..record(10) }.will_at_ms(), None);
+    }
+}
