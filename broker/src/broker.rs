@@ -2,7 +2,7 @@
 
 use crate::codec::{ReasonCode, Version};
 use crate::config::Config;
-use crate::hook::{Client, Command, Ended, Hook, Roles, Route};
+use crate::hook::{Client, Command, Hook, Roles, Route};
 use crate::message::Message;
 use crate::net;
 use crate::plain::Subscriber;
@@ -151,6 +151,13 @@ impl Broker {
         }
     }
 
+    /// Ends all connections of an owner; how many there were.
+    pub fn disconnect_owner(&self, owner: &str, code: ReasonCode, sentence: &'static str) -> usize {
+        let links = self.inner.registry.connected();
+        let own = links.iter().filter(|link| &*link.key.owner == owner);
+        own.map(|link| link.push(crate::link::Event::Close(code, sentence))).count()
+    }
+
     /// The counters.
     pub fn stats(&self) -> &Stats {
         &self.inner.stats
@@ -254,7 +261,8 @@ impl Inner {
     /// A session that was connected when the process died counts as disconnected now.
     fn was_connected(&self, due: Due) -> Result<(), StoreError> {
         let mut ops = vec![StoreOp::RemoveDue(due.clone())];
-        if let Some(stored) = self.store.session(&due.session)? {
+        let stored = self.store.session(&due.session)?;
+        if let Some(stored) = stored.filter(|stored| stored.record.disconnected_ms == 0) {
             let mut record = stored.record;
             record.disconnected_ms = self.config.clock.now_ms();
             record.clean_stop = false;
@@ -315,7 +323,7 @@ impl Inner {
             }
             ops.extend(Self::removal(key, &record));
             self.store.commit(ops, None);
-            self.hook.ended(key, Ended::Removed);
+            self.hook.ended(key);
         } else {
             ops.push(StoreOp::PutSession(key.clone(), Box::new(record)));
             self.store.commit(ops, None);

@@ -184,15 +184,6 @@ pub enum Occasion {
 /// Takes the grants of one [`Hook::subscribe`], once, at any time, from any thread.
 pub type Granted = Box<dyn FnOnce(Result<Vec<Grant>, StoreError>) + Send>;
 
-/// Why a session is no longer connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// The connection is gone; the session is kept.
-    Disconnected,
-    /// The session is gone with its subscriptions and cursors.
-    Removed,
-}
-
 /// The application behind a broker.
 pub trait Hook: Send + Sync + 'static {
     /// Decides on a CONNECT. Runs where blocking is allowed: hashing a password may take its time.
@@ -228,11 +219,15 @@ pub trait Hook: Send + Sync + 'static {
     /// What this client sees of an item: nothing, or a topic and a payload.
     fn view(&self, client: &Client, grant: &SourceGrant, item: &Item) -> View;
 
-    /// A session connected.
+    /// A connection was let in; called before anything else is asked for it.
     fn connected(&self, _client: &Arc<Client>) {}
 
-    /// A session disconnected or ended. Also called for sessions that expire while offline.
-    fn ended(&self, _session: &SessionKey, _how: Ended) {}
+    /// A connection is over; called after everything else that was asked for it.
+    fn disconnected(&self, _client: &Arc<Client>) {}
+
+    /// A session is gone, with its subscriptions and cursors: with its connection, by a clean start, or because it expired while
+    /// offline.
+    fn ended(&self, _session: &SessionKey) {}
 
     /// Checks a will at CONNECT; a will that could never be published is refused early.
     fn accepts_will(&self, client: &Client, will: &Will) -> Result<(), ReasonCode> {

@@ -82,6 +82,9 @@ pub struct Read {
     pub next: u64,
     /// True when nothing was left behind `next` at the time of reading.
     pub end: bool,
+    /// True when items behind the position asked for are not kept any more. A session that does not outlive its connection has
+    /// no claim on them, and is ended rather than shown a hole.
+    pub gap: bool,
 }
 
 /// What a client sees of an item.

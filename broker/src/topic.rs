@@ -1,6 +1,6 @@
 //! The grammar of topic names and topic filters (section 4.7 of the standard), as pure functions.
 //!
-//! Levels are separated by `/` and may be empty. [`matches`] is the reference that every index is tested against.
+//! Levels are separated by `/` and may be empty. [`matches()`] is the reference that every index is tested against.
 //! Texts come in as `str`, so well-formed UTF-8 is given; U+0000 is refused here too.
 
 use thiserror::Error;

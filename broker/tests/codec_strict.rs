@@ -199,7 +199,9 @@ fn every_reason_code_is_accepted_where_the_standard_says_and_nowhere_else() {
     const DISCONNECT: &[u8] =
         &[0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99];
     const AUTH: &[u8] = &[0x18, 0x19];
-    let kinds: [(u8, &[u8], &[u8], &[u8]); 6] = [
+    // First byte, what stands before and behind the code, the legal codes.
+    type Kind = (u8, &'static [u8], &'static [u8], &'static [u8]);
+    let kinds: [Kind; 6] = [
         (0x40, b"\0\x01", b"", ACK),
         (0x50, b"\0\x01", b"", ACK),
         (0x62, b"\0\x01", b"", RELEASE),

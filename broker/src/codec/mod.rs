@@ -4,6 +4,24 @@
 //! packet); [`client`] is the other direction, for tests and load tools. Decoding is strict: what the standard forbids
 //! is a [`DecodeError`] with the reason code to answer. Decoded packets are slices of the buffer they came in.
 //!
+//! ```
+//! use bytes::Bytes;
+//! use chasqui_broker::codec::{EncodedPublish, Limits, Packet, PacketId, PublishOut, QoS, Version, decode};
+//!
+//! // A client publishes "hi" to u/bob/send at QoS 1 ...
+//! let input = Bytes::from_static(b"\x32\x10\0\x0Au/bob/send\0\x07hi");
+//! let (packet, len) = decode(Some(Version::V311), &input, 0, &Limits::UNLIMITED)?.expect("a whole packet");
+//! let Packet::Publish(publish) = packet else { panic!("it is a PUBLISH") };
+//! assert_eq!(len, input.len());
+//!
+//! // ... and it goes out to many, encoded once, to each with a packet id of its own.
+//! let out = PublishOut { qos: QoS::AtLeastOnce, ..PublishOut::new(&publish.topic, &publish.payload) };
+//! let shared = EncodedPublish::new(Version::V5, &out)?;
+//! let mut socket = Vec::new();
+//! shared.write(&mut socket, PacketId::new(1))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Invariants: nothing here does I/O, knows a session or looks at a clock. Decoding never panics, never reads beyond
 //! the packet, and never allocates more than the packet is long. The 3.1.1 encoders write nothing that only 5.0 has.
 

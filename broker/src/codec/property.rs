@@ -1,7 +1,7 @@
 //! The properties of MQTT 5.0 (section 2.2.2): which exist, what type each is, where each may stand, and walking a
 //! block of them.
 //!
-//! Invariant: [`Properties::next`] gives only properties that this packet may carry, each once (user properties and
+//! Invariant: `Properties::next` gives only properties that this packet may carry, each once (user properties and
 //! subscription identifiers may repeat); the caller reads the value of what it was given before asking for the next.
 
 use std::fmt;

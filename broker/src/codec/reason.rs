@@ -146,7 +146,7 @@ impl ReasonCode {
         self as u8 >= 0x80
     }
 
-    /// Whether `sender` may put this code into a packet of that type (tables 2-6, 3-10 and 3-11 of the standard).
+    /// Whether `sender` may put this code into a packet of that type (section 2.4, and the table of each packet).
     pub const fn allowed_in(self, packet: PacketType, sender: Sender) -> bool {
         use PacketType as P;
         use ReasonCode as R;
@@ -267,7 +267,7 @@ impl ReasonCode {
     }
 
     /// The CONNACK return code of MQTT 3.1.1 that says the same, or none: then the connection is closed without a
-    /// CONNACK [MQTT-3.2.2-6].
+    /// CONNACK (3.1.1: [MQTT-3.2.2-6]).
     pub const fn connack_v311(self) -> Option<u8> {
         match self {
             Self::Success => Some(0),

@@ -6,7 +6,7 @@ use super::handshake::{commit, welcome};
 use super::input::Input;
 use crate::broker::Inner;
 use crate::codec::Limits;
-use crate::hook::{Client, Ended, Occasion};
+use crate::hook::{Client, Occasion};
 use crate::link::{Event, Link};
 use crate::plain::Subscriber;
 use crate::registry::Claim;
@@ -155,16 +155,24 @@ impl Connection {
             }
             Ok(())
         });
-        // What came before a packet that ends the connection counts.
-        self.carry_out()?;
+        // What came before a packet that ends the connection counts: its publishes, and its acknowledgements.
+        let carried = self.carry_out();
+        self.hand_over_moves();
+        carried?;
         stepped?;
         inner.with_context(|cx| self.session.pump(cx, &mut self.turn))?;
         self.carry_out()?;
+        self.hand_over_moves();
+        Ok(())
+    }
+
+    /// Cursors that moved go to the store; they ride on its next commit.
+    fn hand_over_moves(&mut self) {
         let moves = self.session.take_moves();
         if !moves.is_empty() && self.session.client.persistent {
-            inner.store.cursors_moved(&self.session.client.session, moves, self.session.last_packet_id());
+            let session = &self.session;
+            self.inner.store.cursors_moved(&session.client.session, moves, session.last_packet_id());
         }
-        Ok(())
     }
 
     /// Does what the session asks for.
@@ -268,14 +276,17 @@ impl Connection {
         }
         let client = Arc::clone(&session.client);
         let mut ops = Vec::new();
-        let ended = store_end(&inner, &mut session, &claim.link, &mut ops);
+        let kept = store_end(&inner, &mut session, &claim.link, &mut ops);
         if !ops.is_empty()
             && let Err(error) = commit(&inner, ops).await
         {
             inner.stats.store_errors.count();
             tracing::error!("the end of a session could not be stored: {error}");
         }
-        inner.hook.ended(&client.session, ended);
+        if !kept {
+            inner.hook.ended(&client.session);
+        }
+        inner.hook.disconnected(&client);
         drop(claim);
     }
 
@@ -288,7 +299,7 @@ impl Connection {
 }
 
 /// What is to be stored of a session whose connection is over, and whether the session is.
-fn store_end(inner: &Arc<Inner>, session: &mut Session, link: &Arc<Link>, ops: &mut Vec<StoreOp>) -> Ended {
+fn store_end(inner: &Arc<Inner>, session: &mut Session, link: &Arc<Link>, ops: &mut Vec<StoreOp>) -> bool {
     let client: Arc<Client> = Arc::clone(&session.client);
     let key = &client.session;
     let now_ms = inner.config.clock.now_ms();
@@ -310,7 +321,7 @@ fn store_end(inner: &Arc<Inner>, session: &mut Session, link: &Arc<Link>, ops: &
         ops.extend(Inner::due_entries(key, &record).into_iter().map(StoreOp::PutDue));
         ops.push(StoreOp::PutSession(key.clone(), Box::new(record)));
         ops.push(StoreOp::PutCursors(key.clone(), session.cursors()));
-        return Ended::Disconnected;
+        return true;
     }
     {
         let _queue = link.queue();
@@ -321,7 +332,7 @@ fn store_end(inner: &Arc<Inner>, session: &mut Session, link: &Arc<Link>, ops: &
     if client.persistent {
         ops.push(StoreOp::RemoveSession(key.clone()));
     }
-    Ended::Removed
+    false
 }
 
 impl Inner {

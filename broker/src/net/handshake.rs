@@ -10,7 +10,7 @@ use crate::codec::packet::{connack, connect};
 use crate::codec::{
     ByteStr, Connack, ConnackProperties, Connect, Limits, Packet, Peer, QoS, ReasonCode, Version,
 };
-use crate::hook::{Admission, Ask, Client, Ended, Grant, Login, Occasion};
+use crate::hook::{Admission, Ask, Client, Grant, Login, Occasion};
 use crate::registry::Claim;
 use crate::session::{PACKET_ID_DISTANCE, Session, Terms, Turn};
 use crate::store::{Due, DueKind, SessionKey, StoreError, StoreOp, StoredSession, StoredWill};
@@ -154,16 +154,6 @@ async fn admit(
         problem_information: to.problem_information,
         link: Arc::clone(&claim.link),
     });
-    let will = check_will(inner, &client, connect)?;
-
-    let mut ops = Vec::new();
-    let stored = take_stored(inner, connect.clean_start, &client, &mut ops)?;
-    if client.persistent {
-        let end = inner.store.queue_end(&key)?;
-        let mut queue = claim.link.queue();
-        *queue = end.max(*queue);
-        claim.link.set_persistent(true);
-    }
     let window = match connect.version {
         Version::V311 => inner.config.window_v311,
         Version::V5 => connect.properties.receive_maximum.unwrap_or(u16::MAX).min(inner.config.window_v5),
@@ -175,27 +165,14 @@ async fn admit(
         keep_alive_s,
         bounds: inner.config.mailbox,
     };
-    let last_packet_id = match &stored {
-        None => 0,
-        Some(stored) if stored.record.clean_stop => stored.record.last_packet_id,
-        Some(stored) => stored.cursors.last_packet_id.wrapping_add(PACKET_ID_DISTANCE),
-    };
-    let mut session =
-        Session::new(Arc::clone(&client), terms, will, last_packet_id, inner.config.clock.now_ms());
-    if let Some(stored) = &stored {
-        resume(inner, &mut session, stored, &claim).await?;
-    }
-    if client.persistent {
-        ops.push(StoreOp::PutSession(key.clone(), Box::new(session.record(0))));
-        ops.push(StoreOp::PutCursors(key.clone(), session.cursors()));
-        ops.push(StoreOp::PutDue(Due { at_ms: 0, kind: DueKind::Connected, session: key }));
-    }
-    if !ops.is_empty() {
-        commit(inner, ops).await?;
-    }
     inner.hook.connected(&client);
+    let opened = open(inner, connect, &client, &claim, terms).await;
+    if opened.is_err() {
+        inner.hook.disconnected(&client);
+    }
+    let (session, session_present) = opened?;
     let answer = Connack {
-        session_present: stored.is_some(),
+        session_present,
         reason: ReasonCode::Success,
         properties: ConnackProperties {
             session_expiry_interval: (expiry_s != asked_expiry_s).then_some(expiry_s),
@@ -209,6 +186,45 @@ async fn admit(
         },
     };
     Ok(Some((session, claim, answer)))
+}
+
+/// Opens the session: ends or takes up what is stored of it, and stores that it is connected. Also says whether there was one.
+async fn open(
+    inner: &Arc<Inner>,
+    connect: &Connect,
+    client: &Arc<Client>,
+    claim: &Claim,
+    terms: Terms,
+) -> Result<(Session, bool), Refused> {
+    let key = client.session.clone();
+    let will = check_will(inner, client, connect)?;
+    let mut ops = Vec::new();
+    let stored = take_stored(inner, connect.clean_start, client, &mut ops)?;
+    if client.persistent {
+        let end = inner.store.queue_end(&key)?;
+        let mut queue = claim.link.queue();
+        *queue = end.max(*queue);
+        claim.link.set_persistent(true);
+    }
+    let last_packet_id = match &stored {
+        None => 0,
+        Some(stored) if stored.record.clean_stop => stored.record.last_packet_id,
+        Some(stored) => stored.cursors.last_packet_id.wrapping_add(PACKET_ID_DISTANCE),
+    };
+    let mut session =
+        Session::new(Arc::clone(client), terms, will, last_packet_id, inner.config.clock.now_ms());
+    if let Some(stored) = &stored {
+        resume(inner, &mut session, stored, claim).await?;
+    }
+    if client.persistent {
+        ops.push(StoreOp::PutSession(key.clone(), Box::new(session.record(0))));
+        ops.push(StoreOp::PutCursors(key.clone(), session.cursors()));
+        ops.push(StoreOp::PutDue(Due { at_ms: 0, kind: DueKind::Connected, session: key }));
+    }
+    if !ops.is_empty() {
+        commit(inner, ops).await?;
+    }
+    Ok((session, stored.is_some()))
 }
 
 async fn authenticate(inner: &Arc<Inner>, login: Login) -> Result<Admission, Refused> {
@@ -264,7 +280,7 @@ fn take_stored(
     inner.unroute(link, &stored.record.subscriptions);
     inner.registry.release(key);
     ops.extend(Inner::removal(key, &stored.record));
-    inner.hook.ended(key, Ended::Removed);
+    inner.hook.ended(key);
     Ok(None)
 }
 

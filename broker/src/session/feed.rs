@@ -248,7 +248,8 @@ impl Feed {
         if acked && self.pending.is_empty() {
             self.acked = item.position;
         } else {
-            self.pending.push_back(Pending { position: item.position, acked, item: Some(item) });
+            // What is done with at once was not acknowledged by the client: it counts for the cursor alone.
+            self.pending.push_back(Pending { position: item.position, acked, item: (!acked).then_some(item) });
         }
     }
 

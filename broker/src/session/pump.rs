@@ -239,6 +239,13 @@ impl Session {
             .reader
             .read(&self.client, &feed.source, feed.kind, feed.sent(), limit)
             .map_err(|_| Close::store(cx))?;
+        if read.gap && !self.client.persistent {
+            cx.stats.sessions_overflown.count();
+            return Err(Close::server(
+                ReasonCode::QuotaExceeded,
+                "this clean session fell behind what is kept for it; a session that is kept loses nothing",
+            ));
+        }
         feed.was_read(&read);
         let moved = read.next > feed.sent();
         for item in read.items {

@@ -141,7 +141,8 @@ pub trait Store: Send + Sync + 'static {
     /// Items of a session's own queue after a position.
     fn read_queue(&self, key: &SessionKey, after: u64, limit: ReadLimit) -> Result<Read, StoreError>;
 
-    /// The last position given out in a session's queue, 0 when it never had one.
+    /// A position that every message queued for the session so far is at or before: new ones are queued behind it, and a new cursor
+    /// begins there.
     fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError>;
 
     /// Retained messages that match a filter, page by page; expired ones are left out.

@@ -6,15 +6,21 @@ use super::{
     Committed, CursorMove, Cursors, Due, RetainedPage, SessionKey, SessionRecord, Store, StoreError, StoreOp,
     StoredSession,
 };
+use crate::config::{Clock, SystemClock};
 use crate::message::Message;
 use crate::retained::{PageLimits, RamTopics, Resume, match_retained};
 use crate::source::{Item, Read, ReadLimit, SourceId};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Sessions, queues and retained messages in memory.
-pub struct RamStore(Mutex<Tables>);
+pub struct RamStore {
+    tables: Mutex<Tables>,
+    /// Tells which retained messages have expired.
+    clock: Arc<dyn Clock>,
+}
 
 struct Tables {
     sessions: BTreeMap<SessionKey, (SessionRecord, Cursors)>,
@@ -31,12 +37,20 @@ struct Queue {
 
 impl Default for RamStore {
     fn default() -> RamStore {
-        RamStore(Mutex::new(Tables {
+        RamStore::new(Arc::new(SystemClock))
+    }
+}
+
+impl RamStore {
+    /// An empty store; the clock tells which retained messages have expired.
+    pub fn new(clock: Arc<dyn Clock>) -> RamStore {
+        let tables = Tables {
             sessions: BTreeMap::new(),
             queues: BTreeMap::new(),
             retained: RamTopics::new(Message::weight),
             due: BTreeSet::new(),
-        }))
+        };
+        RamStore { tables: Mutex::new(tables), clock }
     }
 }
 
@@ -84,17 +98,17 @@ impl Tables {
 
 impl Store for RamStore {
     fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>, StoreError> {
-        let tables = self.0.lock();
+        let tables = self.tables.lock();
         let stored = tables.sessions.get(key).cloned();
         Ok(stored.map(|(record, cursors)| StoredSession { record, cursors }))
     }
 
     fn read_queue(&self, key: &SessionKey, after: u64, limit: ReadLimit) -> Result<Read, StoreError> {
-        let tables = self.0.lock();
+        let tables = self.tables.lock();
         let Some(queue) = tables.queues.get(key) else {
-            return Ok(Read { items: Vec::new(), next: after, end: true });
+            return Ok(Read { items: Vec::new(), next: after, end: true, gap: false });
         };
-        let mut read = Read { items: Vec::new(), next: after, end: true };
+        let mut read = Read { items: Vec::new(), next: after, end: true, gap: false };
         let mut bytes = 0;
         for (position, message) in queue.messages.range(after + 1..) {
             if read.items.len() >= limit.items || (bytes >= limit.bytes && !read.items.is_empty()) {
@@ -114,7 +128,7 @@ impl Store for RamStore {
     }
 
     fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError> {
-        Ok(self.0.lock().queues.get(key).map_or(0, |queue| queue.end))
+        Ok(self.tables.lock().queues.get(key).map_or(0, |queue| queue.end))
     }
 
     fn retained(
@@ -123,16 +137,18 @@ impl Store for RamStore {
         resume: Option<&Resume>,
         max_items: usize,
     ) -> Result<RetainedPage, StoreError> {
-        let tables = self.0.lock();
+        let tables = self.tables.lock();
         let limits = PageLimits { items: max_items, ..PageLimits::default() };
         let page = match_retained(&mut tables.retained.cursor(), filter, resume, limits)
             .map_err(|error| StoreError::new(error.to_string()))?;
-        let messages = page.items.into_iter().map(|(_, message)| message).collect();
+        let now_ms = self.clock.now_ms();
+        let messages = page.items.into_iter().map(|(_, message)| message);
+        let messages = messages.filter(|message| message.expiry_left_s(now_ms) != Some(0)).collect();
         Ok(RetainedPage { messages, resume: page.resume })
     }
 
     fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError> {
-        let sessions = self.0.lock().sessions.clone();
+        let sessions = self.tables.lock().sessions.clone();
         for (key, (record, cursors)) in sessions {
             if record.subscriptions.iter().any(|subscription| subscription.plain) {
                 visit(key, StoredSession { record, cursors });
@@ -142,7 +158,7 @@ impl Store for RamStore {
     }
 
     fn due(&self, now_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError> {
-        let tables = self.0.lock();
+        let tables = self.tables.lock();
         let due = tables.due.iter().take_while(|(at_ms, ..)| *at_ms <= now_ms).take(max_items);
         Ok(due
             .map(|(at_ms, session, kind)| Due {
@@ -155,7 +171,7 @@ impl Store for RamStore {
 
     fn commit(&self, ops: Vec<StoreOp>, done: Option<Committed>) {
         {
-            let mut tables = self.0.lock();
+            let mut tables = self.tables.lock();
             for op in ops {
                 tables.apply(op);
             }
@@ -166,7 +182,7 @@ impl Store for RamStore {
     }
 
     fn cursors_moved(&self, key: &SessionKey, moves: Vec<CursorMove>, last_packet_id: u16) {
-        let mut tables = self.0.lock();
+        let mut tables = self.tables.lock();
         let moved: Vec<(SourceId, u64)> =
             moves.into_iter().map(|cursor_move| (cursor_move.source, cursor_move.to)).collect();
         tables.trim_queue(key, &moved);

@@ -68,7 +68,7 @@ impl Connack {
 }
 
 /// Writes a CONNACK. Where 3.1.1 has no return code for the reason nothing is written and the result is 0
-/// [MQTT-3.2.2-6].
+/// (3.1.1: [MQTT-3.2.2-6]).
 pub fn encode(out: &mut impl Sink, peer: &Peer, connack: &Connack) -> Result<usize, EncodeError> {
     debug_assert!(
         connack.reason.allowed_in(PacketType::Connack, Sender::Server) || peer.version == Version::V311

@@ -338,6 +338,8 @@ mod tests {
         }
     }
 
+    type Case = (&'static [u8], DecodeError, Option<(Version, ReasonCode)>);
+
     #[test]
     fn how_a_refused_connect_is_answered() {
         use ReasonCode as R;
@@ -346,7 +348,6 @@ mod tests {
         let v311 = b"\x10\x0c\0\x04MQTT\x04";
         let v5 = b"\x10\x0c\0\x04MQTT\x05";
         let other = b"\x10\x0c\0\x04MQTT\x09";
-        type Case = (&'static [u8], DecodeError, Option<(Version, ReasonCode)>);
         let cases: &[Case] = &[
             (v311, DecodeError::ClientIdRequired, Some((V311, R::ClientIdentifierNotValid))),
             (v311, DecodeError::Truncated, None),

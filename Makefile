@@ -1,0 +1,87 @@
+# Every way to work on Chasqui. `make` alone lists the targets.
+#
+# On Debian or Ubuntu with git, make and Rust, `make run` and `make test` need nothing else done first:
+# scripts/setup.sh installs what is missing.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+# One target folder for all clones of this repository: RocksDB takes minutes to compile.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/chasqui-target
+# A compiler cache, where there is one, makes RocksDB compile once for all profiles and folders. Looked for when a
+# recipe starts, because `make setup` may just have installed it.
+ifeq ($(origin CC),default)
+export CC = $(if $(shell command -v ccache),ccache gcc,gcc)
+endif
+ifeq ($(origin CXX),default)
+export CXX = $(if $(shell command -v ccache),ccache g++,g++)
+endif
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
+PYTHON := $(CACHE)/chasqui-venv/bin/python
+TOOLS := $(CACHE)/chasqui-tools
+# Where `make run` keeps its messages.
+DATA ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/chasqui-dev
+# More flags for `chasqui serve`, such as ARGS='--listen 127.0.0.1:2883'.
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/\$$\$$/$$/g' | while IFS=$$'\t' read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+.PHONY: setup
+setup: ## Install what building and testing need (fast when nothing is missing)
+	@scripts/setup.sh
+
+.PHONY: run
+run: ## Build the server and run it for trying out: `chasqui serve --dev` (DATA=folder, ARGS=flags)
+	@scripts/setup.sh build clients
+	cargo build --release --locked --package chasqui-bridge --bin chasqui
+	@mkdir -p -- "$(DATA)"
+	@exec "$$CARGO_TARGET_DIR/release/chasqui" serve --dev --data "$(DATA)" $(ARGS)
+
+.PHONY: test
+test: setup lint doc deny unit interop ## Everything that CI runs
+
+.PHONY: lint
+lint: ## Formatting and clippy, warnings are errors
+	@scripts/setup.sh build
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+
+.PHONY: doc
+doc: ## API documentation; a broken link is an error
+	@scripts/setup.sh build
+	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --workspace --no-deps
+
+.PHONY: deny
+deny: ## Licenses, banned crates and sources of the dependencies (deny.toml)
+	@scripts/setup.sh deny
+	$(TOOLS)/bin/cargo-deny --locked --log-level error check licenses bans sources
+
+.PHONY: unit
+unit: ## Rust tests and documentation examples
+	@scripts/setup.sh build
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		set -x; cargo nextest run --locked --workspace; \
+	else \
+		set -x; cargo test --locked --workspace --lib --bins --tests; \
+	fi
+	cargo test --locked --workspace --doc
+
+.PHONY: interop
+interop: ## Foreign clients (Paho, mosquitto) against the real server: tests/interop
+	@scripts/setup.sh build clients python
+	cargo build --locked --package chasqui-bridge --bin chasqui
+	CHASQUI_BIN="$$CARGO_TARGET_DIR/debug/chasqui" $(PYTHON) tests/interop/run.py $(STORIES)
+
+.PHONY: env
+env: ## Print the build variables, for cargo without make: eval "$$(make -s env)"
+	@printf 'export CARGO_TARGET_DIR=%q CC=%q CXX=%q\n' "$$CARGO_TARGET_DIR" "$$CC" "$$CXX"
+
+.PHONY: clean
+clean: ## Remove what was built, the Python environment and the tools; messages in DATA stay
+	cargo clean
+	rm -rf -- "$(CACHE)/chasqui-venv" "$(TOOLS)"

@@ -1,0 +1,87 @@
+//! What is said on the control socket: one request on a line, one response on a line, in JSON.
+
+use serde::{Deserialize, Serialize};
+
+/// The socket's name in the data folder.
+pub(super) const SOCKET: &str = "control.sock";
+/// The longest line either side reads, in bytes.
+pub(super) const LINE_MAX_BYTES: usize = 64 * 1_024;
+/// Users in one response: with names of up to 64 bytes they fit a line.
+pub(super) const USERS_PAGE: usize = 500;
+
+/// What an operator asks of a running server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Whether somebody is there.
+    Ping {},
+    /// Add a user with the argon2 hash of a password.
+    AddUser {
+        /// The user.
+        user: String,
+        /// The hash as a PHC string.
+        hash: String,
+    },
+    /// Set the hash of a user's password.
+    SetPassword {
+        /// The user.
+        user: String,
+        /// The hash as a PHC string.
+        hash: String,
+    },
+    /// Remove a user.
+    RemoveUser {
+        /// The user.
+        user: String,
+    },
+    /// The names of users behind this one, in order.
+    ListUsers {
+        /// Where to go on.
+        after: Option<String>,
+    },
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// It is done, and on disk.
+    Done,
+    /// Names of users; empty behind the last one.
+    Users(Vec<String>),
+    /// It is not done, for this reason.
+    Refused(String),
+}
+
+/// A message as a line.
+pub(super) fn line(message: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(message).expect("texts and lists of texts are JSON");
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_what_is_written_down() {
+        let add = Request::AddUser { user: "bob".into(), hash: "$argon2id$…".into() };
+        let written = "{\"do\":\"add_user\",\"user\":\"bob\",\"hash\":\"$argon2id$…\"}\n";
+        assert_eq!(line(&add), written.as_bytes());
+        assert_eq!(serde_json::from_str::<Request>(written).unwrap(), add);
+        assert_eq!(serde_json::from_str::<Request>("{\"do\":\"ping\"}").unwrap(), Request::Ping {});
+        for bad in
+            ["", "{}", "{\"do\":\"dance\"}", "{\"do\":\"remove_user\"}", "{\"do\":\"ping\",\"more\":1}"]
+        {
+            assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
+        }
+        assert_eq!(line(&Response::Done), b"\"done\"\n");
+    }
+
+    #[test]
+    fn a_page_of_users_fits_a_line() {
+        let longest = vec!["x".repeat(chasqui_proto::limits::ID_MAX_BYTES); USERS_PAGE];
+        assert!(line(&Response::Users(longest)).len() <= LINE_MAX_BYTES);
+    }
+}

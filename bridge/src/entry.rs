@@ -1,0 +1,325 @@
+//! An entry of a user's inbox, as it is stored and as each of their devices sees it.
+//!
+//! Stored is a version byte, a flags byte, where a flag asks for it a device's id with its length in front,
+//! and then the encoded `Event` that readers get. So the usual entry is delivered as a slice of what is
+//! stored, without a copy. Three things make an entry look different to different devices:
+//!
+//! - an entry for one device is skipped by the others;
+//! - the sending device skips its own message, or, where its acknowledgement could not carry the number, gets
+//!   it without content: that is its *sent*;
+//! - content above [`INLINE_BODY_MAX_BYTES`] stays in the conversation's log and is joined when the entry is
+//!   viewed.
+//!
+//! Left out of a `Message`, because the reader knows: `sender` in a direct chat where it is the other side
+//! (in notes to oneself: the reader), `prev_seq` where it is the number before `seq`, and `client_msg_id` for
+//! all but the sender's devices. The content stands last, as its sender encoded it, unknown fields included.
+
+use crate::machine::DecodeError;
+use crate::machine::stored::{StoredMessage, content_start};
+use bytes::Bytes;
+use chasqui_proto::limits::INLINE_BODY_MAX_BYTES;
+use chasqui_proto::wire::{self, Value, put_length, put_number, varint_len};
+use chasqui_proto::{ChatName, ClientMsgId, ConversationId, DeviceId, Refusal, Seq, UserId, v1};
+use prost::Message as _;
+use thiserror::Error;
+
+const VERSION: u8 = 1;
+const WHAT: &str = "inbox entry";
+
+/// Only the device named is to see it.
+const FOR_DEVICE: u8 = 1;
+/// The device named sent it.
+const FROM_DEVICE: u8 = 2;
+/// The device that sent it is to see it, without content.
+const ECHO: u8 = 4;
+/// The content is in the conversation's log.
+const CONTENT_ELSEWHERE: u8 = 8;
+
+const EVENT_POSITION: u32 = 1;
+const EVENT_MESSAGE: u32 = 2;
+const CLIENT_MSG_ID: u32 = 1;
+const CONVERSATION: u32 = 10;
+const SENDER: u32 = 11;
+const SEQ: u32 = 12;
+const TIME_MS: u32 = 14;
+
+/// A message on its way into an inbox.
+#[derive(Debug, Clone, Copy)]
+pub struct NewMessage<'a> {
+    /// The conversation as the inbox's owner names it.
+    pub chat: &'a ChatName,
+    /// Who sent it, where that is not the other side of a direct chat.
+    pub sender: Option<&'a UserId>,
+    /// Its number.
+    pub seq: Seq,
+    /// Its time in Unix milliseconds.
+    pub time_ms: u64,
+    /// The sending device's id for it; for the sender's inbox only.
+    pub client_msg_id: Option<&'a ClientMsgId>,
+    /// The sending device, and whether it is to be told; for the sender's inbox only.
+    pub from_device: Option<(&'a DeviceId, bool)>,
+    /// Body, quote, mentions and so on, as the sender encoded them.
+    pub content: &'a [u8],
+}
+
+impl NewMessage<'_> {
+    /// The entry at `position`, as stored.
+    pub fn encode(&self, position: u64) -> Bytes {
+        let inline = self.content.len() <= INLINE_BODY_MAX_BYTES;
+        let content = if inline { self.content } else { &[] };
+        let mut flags = if inline { 0 } else { CONTENT_ELSEWHERE };
+        if let Some((_, echo)) = self.from_device {
+            flags |= FROM_DEVICE | if echo { ECHO } else { 0 };
+        }
+        let head = self.head();
+        let device = self.from_device.map(|(device, _)| device);
+        let mut out =
+            Vec::with_capacity(head.len() + content.len() + 32 + device.map_or(0, |id| id.as_bytes().len()));
+        put_header(&mut out, flags, device);
+        put_message_event(&mut out, position, &head, content);
+        out.into()
+    }
+
+    /// What the server says of the message.
+    fn head(&self) -> Vec<u8> {
+        let mut head = Vec::with_capacity(128);
+        if let Some(id) = self.client_msg_id {
+            put_length(&mut head, CLIENT_MSG_ID, id.as_bytes().len());
+            head.extend_from_slice(id.as_bytes());
+        }
+        put_chat(&mut head, CONVERSATION, self.chat);
+        if let Some(sender) = self.sender {
+            put_length(&mut head, SENDER, sender.as_bytes().len());
+            head.extend_from_slice(sender.as_bytes());
+        }
+        put_number(&mut head, SEQ, self.seq.0);
+        put_number(&mut head, TIME_MS, self.time_ms);
+        head
+    }
+}
+
+/// The entry at `position` that tells `device` its command was refused, as stored.
+pub fn rejected(
+    position: u64,
+    device: &DeviceId,
+    topic: &str,
+    client_msg_id: Option<&ClientMsgId>,
+    refusal: &Refusal,
+) -> Bytes {
+    let rejected = v1::Rejected {
+        topic: topic.to_owned(),
+        client_msg_id: client_msg_id.map(|id| Bytes::copy_from_slice(id.as_bytes())).unwrap_or_default(),
+        code: refusal.code.into(),
+        reason: refusal.reason(),
+        retry_after_ms: refusal.retry_after_ms,
+    };
+    let event = v1::Event { position, event: Some(v1::event::Event::Rejected(rejected)) };
+    let mut out = Vec::with_capacity(2 + 1 + device.as_bytes().len() + event.encoded_len());
+    put_header(&mut out, FOR_DEVICE, Some(device));
+    event.encode(&mut out).expect("a Vec grows as needed");
+    out.into()
+}
+
+fn put_header(out: &mut Vec<u8>, flags: u8, device: Option<&DeviceId>) {
+    out.extend_from_slice(&[VERSION, flags]);
+    if let Some(device) = device {
+        out.push(device.as_bytes().len() as u8);
+        out.extend_from_slice(device.as_bytes());
+    }
+}
+
+fn put_message_event(out: &mut Vec<u8>, position: u64, head: &[u8], content: &[u8]) {
+    put_number(out, EVENT_POSITION, position);
+    put_length(out, EVENT_MESSAGE, head.len() + content.len());
+    out.extend_from_slice(head);
+    out.extend_from_slice(content);
+}
+
+fn put_chat(out: &mut Vec<u8>, field: u32, chat: &ChatName) {
+    let (root, name) = match chat {
+        ChatName::User(user) => (b"u/", user.as_bytes()),
+        ChatName::Group(group) => (b"g/", group.as_bytes()),
+    };
+    put_length(out, field, root.len() + name.len());
+    out.extend_from_slice(root);
+    out.extend_from_slice(name);
+}
+
+/// What a device sees of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rendered {
+    /// Nothing: its cursor moves over it.
+    Skip,
+    /// This encoded `Event`.
+    Event(Bytes),
+}
+
+/// Why an entry cannot be shown.
+#[derive(Debug, Error)]
+pub enum RenderError<E> {
+    /// It is not what an entry, or the message it points to, looks like.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The conversation's log could not be read.
+    #[error(transparent)]
+    Fetch(E),
+}
+
+/// What device `viewer` of user `owner` sees of an entry. `fetch` reads a conversation's log where the
+/// content is there; a message that is not there any more is shown as `Gone`.
+///
+/// # Errors
+/// If something stored cannot be read.
+pub fn render<E>(
+    stored: &Bytes,
+    owner: &UserId,
+    viewer: &DeviceId,
+    fetch: impl FnOnce(&ConversationId, Seq) -> Result<Option<Bytes>, E>,
+) -> Result<Rendered, RenderError<E>> {
+    let entry = Entry::read(stored)?;
+    let named = entry.device == Some(viewer.as_bytes());
+    if entry.flags & FOR_DEVICE != 0 && !named {
+        return Ok(Rendered::Skip);
+    }
+    let sent_it = entry.flags & FROM_DEVICE != 0 && named;
+    if sent_it && entry.flags & ECHO == 0 {
+        return Ok(Rendered::Skip);
+    }
+    let elsewhere = entry.flags & CONTENT_ELSEWHERE != 0;
+    if sent_it == elsewhere {
+        // As stored: the whole entry, or one that has no content to begin with.
+        return Ok(Rendered::Event(stored.slice_ref(entry.event)));
+    }
+    let message = entry.message()?.ok_or(DecodeError::Malformed(WHAT))?;
+    let mut out = Vec::new();
+    if sent_it {
+        put_message_event(&mut out, message.position, message.head, &[]);
+    } else {
+        let about = message.about(owner)?;
+        if let Some(log_entry) = fetch(&about.conversation, about.seq).map_err(RenderError::Fetch)? {
+            let content = StoredMessage::content(&log_entry)?;
+            out.reserve_exact(message.head.len() + content.len() + 2 + 2 * varint_len(u64::MAX));
+            put_message_event(&mut out, message.position, message.head, &content);
+        } else {
+            let conversation = message.chat()?.to_string();
+            let gone = v1::event::Event::Gone(v1::Gone { conversation, seq: about.seq.0 });
+            out = v1::Event { position: message.position, event: Some(gone) }.encode_to_vec();
+        }
+    }
+    Ok(Rendered::Event(out.into()))
+}
+
+/// Which message an entry is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Who sent it.
+    pub sender: UserId,
+    /// Its number.
+    pub seq: Seq,
+}
+
+/// Which message an entry of `owner`'s inbox is about; `None` if it is about something else. Does not look at
+/// the content.
+///
+/// # Errors
+/// If it is not what an entry looks like.
+pub fn about(owner: &UserId, stored: &[u8]) -> Result<Option<About>, DecodeError> {
+    Entry::read(stored)?.message()?.map(|message| message.about(owner)).transpose()
+}
+
+/// A stored entry, taken apart.
+struct Entry<'a> {
+    flags: u8,
+    device: Option<&'a [u8]>,
+    event: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    fn read(stored: &'a [u8]) -> Result<Entry<'a>, DecodeError> {
+        match stored {
+            [VERSION, flags, rest @ ..] => {
+                let (device, event) = if flags & (FOR_DEVICE | FROM_DEVICE) == 0 {
+                    (None, rest)
+                } else {
+                    let (&len, rest) = rest.split_first().ok_or(DecodeError::Malformed(WHAT))?;
+                    let (device, event) =
+                        rest.split_at_checked(usize::from(len)).ok_or(DecodeError::Malformed(WHAT))?;
+                    (Some(device), event)
+                };
+                Ok(Entry { flags: *flags, device, event })
+            }
+            [found, ..] if *found > VERSION => {
+                Err(DecodeError::Newer { what: WHAT, found: *found, known: VERSION })
+            }
+            _ => Err(DecodeError::Malformed(WHAT)),
+        }
+    }
+
+    fn message(&self) -> Result<Option<Message<'a>>, DecodeError> {
+        let mut position = 0;
+        for field in wire::fields(self.event) {
+            match field.map_err(damaged)? {
+                wire::Field { number: EVENT_POSITION, value: Value::Varint(value), .. } => position = value,
+                wire::Field { number: EVENT_MESSAGE, value: Value::Bytes(at), .. } => {
+                    let message = &self.event[at];
+                    let head = &message[..content_start(message).map_err(damaged)?];
+                    return Ok(Some(Message { position, head }));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What the server says of a message.
+struct Message<'a> {
+    position: u64,
+    head: &'a [u8],
+}
+
+impl Message<'_> {
+    fn text(&self, wanted: u32) -> Result<Option<&str>, DecodeError> {
+        for field in wire::fields(self.head) {
+            match field.map_err(damaged)? {
+                wire::Field { number, value: Value::Bytes(at), .. } if number == wanted => {
+                    return std::str::from_utf8(&self.head[at])
+                        .map(Some)
+                        .map_err(|_| DecodeError::Malformed(WHAT));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn chat(&self) -> Result<ChatName, DecodeError> {
+        let text = self.text(CONVERSATION)?.ok_or(DecodeError::Malformed(WHAT))?;
+        ChatName::parse(text).map_err(|_| DecodeError::Malformed(WHAT))
+    }
+
+    fn about(&self, owner: &UserId) -> Result<About, DecodeError> {
+        let chat = self.chat()?;
+        let sender = match (self.text(SENDER)?, &chat) {
+            (Some(sender), _) => UserId::parse(sender).map_err(|_| DecodeError::Malformed(WHAT))?,
+            (None, ChatName::User(peer)) => peer.clone(),
+            (None, ChatName::Group(_)) => return Err(DecodeError::Malformed(WHAT)),
+        };
+        let mut seq = Seq::NONE;
+        for field in wire::fields(self.head) {
+            if let wire::Field { number: SEQ, value: Value::Varint(value), .. } = field.map_err(damaged)? {
+                seq = Seq(value);
+            }
+        }
+        Ok(About { conversation: ConversationId::named_by(owner, &chat), sender, seq })
+    }
+}
+
+fn damaged(_: wire::WireError) -> DecodeError {
+    DecodeError::Malformed(WHAT)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! From a publish to a command, and from its outcome to an acknowledgement.
+
+use crate::machine::command::{Ack, Caller, Read, Reject, Send};
+use crate::machine::{Command, Outcome, Told};
+use crate::sequencer::Request;
+use chasqui_broker::codec::{QoS, ReasonCode, Version};
+use chasqui_broker::hook::{self, Client, Done};
+use chasqui_proto::limits::COMMAND_MAX_BYTES;
+use chasqui_proto::topic::{Direction, Verb};
+use chasqui_proto::{
+    ChatName, ClientMsgId, DeviceId, ErrorCode, Outgoing, ParsedTopic, Refusal, SEQ_PROPERTY, Seq, Topic, UserId,
+    json, v1,
+};
+use std::sync::Arc;
+
+/// The request that a publish to a topic of the contract is. One that cannot be read is a request too: its sender is to hear of it, in its
+/// turn.
+pub(super) fn request(
+    client: &Client,
+    user: &UserId,
+    device: Option<&DeviceId>,
+    published: hook::Command,
+) -> Request {
+    let hook::Command { token, message, will } = published;
+    let caller = Caller {
+        user: user.clone(),
+        device: device.cloned(),
+        ack: ack_of(client, message.qos, will),
+        topic: Arc::from(&*message.topic),
+    };
+    let parsed = ParsedTopic::parse(&message.topic).map_err(Refusal::from);
+    let command = parsed.and_then(|parsed| match parsed {
+        Some(ParsedTopic { json, topic }) => command(&caller, json, topic, &message.payload, client, will),
+        None => Err(ErrorCode::InvalidTopic.into()),
+    });
+    let command = command.unwrap_or_else(|refusal| {
+        Reject { caller, client_msg_id: None, refusal }.into()
+    });
+    // A will has no order among what its connection sent: it comes after all of it.
+    Request { origin: client.connection, token, command, extra: None }
+}
+
+fn ack_of(client: &Client, qos: QoS, will: bool) -> Ack {
+    match client.version {
+        _ if will || qos == QoS::AtMostOnce => Ack::Nothing,
+        Version::V311 => Ack::SuccessOnly,
+        Version::V5 if client.problem_information => Ack::Full,
+        Version::V5 => Ack::CodeOnly,
+    }
+}
+
+fn command(
+    caller: &Caller,
+    json: bool,
+    topic: Topic,
+    payload: &bytes::Bytes,
+    client: &Client,
+    will: bool,
+) -> Result<Command, Refusal> {
+    match topic {
+        Topic::Send { to: ChatName::User(to) } => {
+            let mut message = if json { Outgoing::parse_json(payload)? } else { Outgoing::parse(payload)? };
+            if will && message.client_msg_id.is_none() {
+                // A will may be published again after a crash: one id for each connection stops the second one.
+                message.client_msg_id = will_id(client);
+            }
+            Ok(Send { caller: caller.clone(), to, message }.into())
+        }
+        Topic::Do(Verb::Read) => {
+            if payload.len() > COMMAND_MAX_BYTES {
+                return Err(ErrorCode::TooLarge.into());
+            }
+            let read: v1::Read = if json {
+                json::decode(payload)?
+            } else {
+                prost::Message::decode(payload.clone())
+                    .map_err(|error| Refusal::because(ErrorCode::InvalidPayload, error.to_string()))?
+            };
+            let chat = ChatName::parse(&read.conversation)
+                .map_err(|error| Refusal::because(ErrorCode::InvalidPayload, error.to_string()))?;
+            Ok(Read { caller: caller.clone(), chat, up_to: Seq(read.up_to_seq) }.into())
+        }
+        topic if topic.direction() == Direction::Subscribe => Err(ErrorCode::Forbidden.into()),
+        _ => Err(ErrorCode::NotSupported.into()),
+    }
+}
+
+/// The id of a connection's will, the same however often it is published.
+fn will_id(client: &Client) -> Option<ClientMsgId> {
+    ClientMsgId::from_bytes(format!("will{:x}", client.connection).as_bytes()).ok()
+}
+
+/// What a connection is told of a command; nothing where nobody waits.
+pub(super) fn done(client: &Client, token: u64, outcome: Outcome) -> Option<Done> {
+    if token == 0 {
+        if let Outcome::Failed(sentence) = outcome {
+            tracing::error!("a command without an acknowledgement was lost: {sentence}");
+        }
+        return None;
+    }
+    let outcome = match outcome {
+        Outcome::Accepted { seq, .. } => {
+            let number = client.problem_information.then_some((SEQ_PROPERTY, seq.0));
+            hook::Outcome { number, ..hook::Outcome::SUCCESS }
+        }
+        Outcome::Refused { refusal, told: Told::ByAck } => hook::Outcome {
+            code: code(&refusal),
+            reason: Some(refusal.reason().to_string()),
+            ..hook::Outcome::SUCCESS
+        },
+        Outcome::Refused { told: Told::ByEntry, .. } => hook::Outcome::SUCCESS,
+        Outcome::Refused { refusal, told: Told::NoWay } => {
+            tracing::info!(
+                user = &*client.session.owner,
+                client_id = &*client.session.client_id,
+                "a publish was refused, and the client cannot hear why: {}",
+                refusal.reason()
+            );
+            hook::Outcome { code: code(&refusal), disconnect: true, ..hook::Outcome::SUCCESS }
+        }
+        Outcome::Failed(sentence) => {
+            tracing::error!("a command could not be decided: {sentence}");
+            hook::Outcome { code: ReasonCode::ServerUnavailable, disconnect: true, ..hook::Outcome::SUCCESS }
+        }
+        Outcome::Done | Outcome::Attached { .. } | Outcome::Heads { .. } => hook::Outcome::SUCCESS,
+    };
+    Some(Done { token, outcome })
+}
+
+fn code(refusal: &Refusal) -> ReasonCode {
+    ReasonCode::from_u8(refusal.code.puback()).unwrap_or(ReasonCode::UnspecifiedError)
+}

@@ -1,0 +1,394 @@
+//! The application behind the broker: what topics mean here, who may what, and what each device gets to see.
+//!
+//! Publishes to topics of the contract become commands for the [sequencer](crate::sequencer); everything else is plain MQTT,
+//! where it is open. Filters become sources: a user's inbox is a log, their receipts are states. What the
+//! sequencer has committed comes back here, on the commit thread, and goes to the connections as answers and tails.
+//!
+//! Invariants: who someone is comes from the connection; nothing is answered before the sequencer says that it is durable.
+
+mod asks;
+mod commands;
+mod connections;
+mod ops;
+mod sources;
+mod users;
+
+pub use ops::Operations;
+pub use users::LiveUsers;
+
+use crate::account::{Accounts, AdminAnswers};
+use crate::machine::command::{Attach, Detach, Heads};
+use crate::machine::{Command, Outcome};
+use crate::sequencer::{Answer, Committed, Request, Sequencer, Sink, Unanswered};
+use asks::Asks;
+use ops::origin_of;
+use chasqui_broker::Broker;
+use chasqui_broker::codec::{QoS, ReasonCode};
+use chasqui_broker::hook::{
+    Admission, Ask, Client, Command as Published, Done, Grant, Granted, Hook, Login, Occasion, Roles, Route,
+};
+use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View};
+use chasqui_broker::store::{SessionKey, StoreError};
+use chasqui_proto::filter::{FilterScope, ParsedFilter, Reader as Subscriber};
+use chasqui_proto::{DeviceId, ErrorCode, ParsedTopic, Refusal, UserId};
+use chasqui_storage::{Batch, Poisoned, Reader};
+use connections::Connections;
+use parking_lot::{Mutex, RwLock};
+use std::sync::{Arc, OnceLock, Weak};
+
+/// What is open to whom, beside what accounts say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Open {
+    /// A user's password is their name.
+    pub by_name: bool,
+    /// Clients without a user name are let in.
+    pub anonymous: bool,
+    /// Generic topics are open to all who are let in.
+    pub generic: bool,
+}
+
+/// See the module.
+pub struct ChatHook {
+    reader: Reader,
+    /// Set once, when the service is put together: the sequencer answers through this hook. Weak, so that who stops the service
+    /// is the last to hold it.
+    sequencer: OnceLock<Weak<Sequencer>>,
+    broker: RwLock<Option<Broker>>,
+    accounts: RwLock<Option<Arc<Accounts>>>,
+    /// Administrative commands that wait.
+    admin: Arc<AdminAnswers>,
+    connections: Connections,
+    asks: Asks,
+    open: Open,
+    /// Given once, so that a store that fails is said in the log once and not by every connection.
+    said_poisoned: Mutex<bool>,
+}
+
+impl ChatHook {
+    /// A hook that reads what is stored with `reader`.
+    pub fn new(reader: Reader, open: Open) -> Arc<ChatHook> {
+        Arc::new(ChatHook {
+            reader,
+            sequencer: OnceLock::new(),
+            broker: RwLock::new(None),
+            accounts: RwLock::new(None),
+            admin: Arc::default(),
+            connections: Connections::default(),
+            asks: Asks::default(),
+            open,
+            said_poisoned: Mutex::new(false),
+        })
+    }
+
+    /// Tells the hook what it works with. Called once, before the broker serves anybody.
+    pub fn join(&self, sequencer: &Arc<Sequencer>, broker: Broker, accounts: Arc<Accounts>) {
+        let joined = self.sequencer.set(Arc::downgrade(sequencer)).is_ok();
+        debug_assert!(joined, "a hook is joined once");
+        *self.accounts.write() = Some(accounts);
+        *self.broker.write() = Some(broker);
+    }
+
+    /// Lets go of what holds this hook: called when the service has stopped.
+    pub fn leave(&self) {
+        *self.broker.write() = None;
+        *self.accounts.write() = None;
+    }
+
+    /// Where answers to administrative commands go.
+    pub fn admin(&self) -> Arc<AdminAnswers> {
+        Arc::clone(&self.admin)
+    }
+
+    fn broker(&self) -> Option<Broker> {
+        self.broker.read().clone()
+    }
+
+    /// The sequencer; `None` when the service has stopped.
+    fn sequencer(&self) -> Option<Arc<Sequencer>> {
+        self.sequencer.get().and_then(Weak::upgrade)
+    }
+
+    /// Hands requests in, or says that there is nobody to hand them to.
+    fn hand_in(&self, requests: Vec<Request>) {
+        if let Some(sequencer) = self.sequencer() {
+            return sequencer.submit(requests);
+        }
+        let unanswered = requests.iter().map(|request| Unanswered { origin: request.origin, token: request.token });
+        self.poisoned(unanswered.collect(), &stopped());
+    }
+
+    /// Asks the machine, and goes on with its answer on the commit thread.
+    fn ask(
+        &self,
+        origin: u64,
+        command: Command,
+        then: impl FnOnce(Result<Outcome, StoreError>) + Send + 'static,
+    ) {
+        self.ask_with(origin, command, None, then);
+    }
+
+    /// The same, with something to be committed in its batch.
+    fn ask_with(
+        &self,
+        origin: u64,
+        command: Command,
+        extra: Option<Batch>,
+        then: impl FnOnce(Result<Outcome, StoreError>) + Send + 'static,
+    ) {
+        let token = self.asks.put(Box::new(then));
+        self.hand_in(vec![Request { origin, token, command, extra }]);
+    }
+}
+
+/// What is said to whoever comes after the end.
+fn stopped() -> Poisoned {
+    Poisoned { why: Arc::from("the server is stopping") }
+}
+
+/// Where a user's sources stand for a session that subscribes.
+#[derive(Debug, Clone, Copy)]
+struct HeadsOf {
+    /// A new cursor in the inbox starts here.
+    start: u64,
+    /// The newest receipt.
+    state_head: u64,
+}
+
+fn refused(code: ErrorCode) -> Grant {
+    let suback = code.suback().and_then(ReasonCode::from_u8).unwrap_or(ReasonCode::UnspecifiedError);
+    Grant::Refused(suback, code.sentence())
+}
+
+/// The device a client is, where its client id is one.
+fn device_of(client: &Client) -> Option<DeviceId> {
+    DeviceId::parse(&client.session.client_id).ok()
+}
+
+/// The user a client is; `None` for anonymous ones.
+fn user_of(session: &SessionKey) -> Option<UserId> {
+    UserId::parse(&session.owner).ok()
+}
+
+impl Hook for ChatHook {
+    fn authenticate(&self, login: &Login) -> Admission {
+        let roles = Roles::default();
+        let Some(name) = &login.user else {
+            return if self.open.anonymous {
+                Admission::Admitted { owner: Arc::from(""), roles }
+            } else {
+                let sentence = "this server lets nobody in without a user name and a password";
+                Admission::Refused(ReasonCode::NotAuthorized, sentence.to_owned())
+            };
+        };
+        let password = login.password.as_deref().unwrap_or_default();
+        let accounts = self.accounts.read().clone();
+        let known = match accounts {
+            _ if self.open.by_name => Ok(UserId::parse(name).is_ok() && password == name.as_bytes()),
+            Some(accounts) => accounts.verify(name, password),
+            None => Ok(false),
+        };
+        match known {
+            Ok(true) => Admission::Admitted { owner: Arc::from(name.as_str()), roles },
+            Ok(false) => Admission::Refused(
+                ReasonCode::BadUserNameOrPassword,
+                "there is no such user, or the password is wrong".to_owned(),
+            ),
+            Err(error) => {
+                tracing::error!("an account could not be read: {error}");
+                Admission::Refused(ReasonCode::ServerUnavailable, "accounts cannot be read now".to_owned())
+            }
+        }
+    }
+
+    fn is_quick(&self, login: &Login) -> bool {
+        self.open.by_name || login.user.is_none()
+    }
+
+    fn route(&self, client: &Client, topic: &str) -> Route {
+        match ParsedTopic::parse(topic) {
+            Ok(None) if self.open.generic => Route::Plain,
+            Ok(None) => Route::Refused(ReasonCode::NotAuthorized, "generic topics are not open on this server"),
+            // What is ours and wrong is refused like a command, so that 3.1.1 devices hear of it in their inbox.
+            Ok(Some(_)) | Err(_) if client.user().is_some() => Route::Command,
+            Ok(Some(_)) | Err(_) => {
+                let code = ErrorCode::Unauthenticated;
+                let puback = ReasonCode::from_u8(code.puback()).unwrap_or(ReasonCode::NotAuthorized);
+                Route::Refused(puback, code.sentence())
+            }
+        }
+    }
+
+    fn submit(&self, client: &Arc<Client>, published: Vec<Published>) {
+        let Some(user) = user_of(&client.session) else { return };
+        let device = device_of(client);
+        let requests = published
+            .into_iter()
+            .map(|published| commands::request(client, &user, device.as_ref(), published))
+            .collect();
+        self.hand_in(requests);
+    }
+
+    fn subscribe(&self, client: &Arc<Client>, _occasion: Occasion, asks: Vec<Ask>, granted: Granted) {
+        let (user, device) = (user_of(&client.session), device_of(client));
+        let subscriber = Subscriber { user: user.as_ref(), device: device.as_ref() };
+        let filters: Vec<(ParsedFilter, QoS)> =
+            asks.iter().map(|ask| (ParsedFilter::parse(&ask.filter, subscriber), ask.qos)).collect();
+        // A persistent session that reads its inbox at QoS 1 or 2 is a device.
+        let becomes_device = client.persistent
+            && filters.iter().any(|(filter, qos)| {
+                *qos > QoS::AtMostOnce
+                    && matches!(&filter.scope, FilterScope::Own(own) if own.covers_in())
+            });
+        let has_own = filters.iter().any(|(filter, _)| matches!(filter.scope, FilterScope::Own(_)));
+        let (Some(user), Some(device)) = (user.filter(|_| has_own), device) else {
+            let grants = filters.iter().map(|(filter, _)| grant_other(filter, self.open.generic)).collect();
+            return granted(Ok(grants));
+        };
+        let command: Command = if becomes_device {
+            Attach { user: user.clone(), device }.into()
+        } else {
+            Heads { user: user.clone() }.into()
+        };
+        let grant_all = GrantAll { user, filters, granted, generic: self.open.generic };
+        // In order with what the session before it left behind.
+        let origin = origin_of(&client.session);
+        // The hook is not needed to go on: what was asked says all.
+        self.ask(origin, command, move |outcome| grant_all.go_on(outcome));
+    }
+
+    fn read(
+        &self,
+        _client: &Client,
+        source: &SourceId,
+        after: u64,
+        limit: ReadLimit,
+    ) -> Result<Read, StoreError> {
+        sources::read(&self.reader, source, after, limit)
+    }
+
+    fn view(&self, client: &Client, grant: &SourceGrant, item: &Item) -> View {
+        sources::view(&self.reader, client, grant, item)
+    }
+
+    fn connected(&self, client: &Arc<Client>) {
+        self.connections.add(client);
+    }
+
+    fn disconnected(&self, client: &Arc<Client>) {
+        self.connections.remove(client);
+    }
+
+    fn ended(&self, session: &SessionKey) {
+        let (Some(user), Ok(device)) = (user_of(session), DeviceId::parse(&session.client_id)) else { return };
+        self.ask(origin_of(session), Detach { user, device }.into(), |outcome| {
+            if let Err(error) = outcome {
+                tracing::error!("a device could not be detached: {error}");
+            }
+        });
+    }
+}
+
+/// What a filter gets that is not under the user's own root.
+fn grant_other(filter: &ParsedFilter, generic: bool) -> Grant {
+    match &filter.scope {
+        FilterScope::Generic if generic => {
+            Grant::Granted { qos: QoS::ExactlyOnce, plain: true, sources: Vec::new() }
+        }
+        FilterScope::Generic | FilterScope::Sys => refused(ErrorCode::Forbidden),
+        FilterScope::Refused(why) => refused(Refusal::from(*why).code),
+        // Answered as for a user that does not exist, and as for a group one is no member of.
+        FilterScope::Presence { .. } | FilterScope::Profile { .. } | FilterScope::Group(_) => {
+            refused(ErrorCode::Forbidden)
+        }
+        FilterScope::Own(_) => refused(ErrorCode::NotSupported),
+    }
+}
+
+/// A SUBSCRIBE that waits for the machine to say where the user's logs stand.
+struct GrantAll {
+    user: UserId,
+    filters: Vec<(ParsedFilter, QoS)>,
+    granted: Granted,
+    generic: bool,
+}
+
+impl GrantAll {
+    fn go_on(self, outcome: Result<Outcome, StoreError>) {
+        let heads = match outcome {
+            Ok(Outcome::Attached { start, state_head, .. }) => Ok(HeadsOf { start, state_head }),
+            // A session that is no device starts at the tail.
+            Ok(Outcome::Heads { inbox_head, state_head }) => Ok(HeadsOf { start: inbox_head, state_head }),
+            Ok(Outcome::Refused { refusal, .. }) => Err(refusal.code),
+            Ok(other) => {
+                debug_assert!(false, "an answer to another question: {other:?}");
+                Err(ErrorCode::Internal)
+            }
+            Err(error) => return (self.granted)(Err(error)),
+        };
+        let grants = self.filters.iter().map(|(filter, _)| match (&filter.scope, &heads) {
+            (FilterScope::Own(_), Err(code)) => refused(*code),
+            (FilterScope::Own(own), Ok(heads)) => sources::grant_own(own, filter.json, &self.user, *heads),
+            _ => grant_other(filter, self.generic),
+        });
+        let grants = grants.collect();
+        (self.granted)(Ok(grants));
+    }
+}
+
+impl Sink for ChatHook {
+    fn committed(&self, committed: Committed) {
+        if let Some(broker) = &*self.broker.read() {
+            broker.committed(committed.tails.into_iter().map(sources::tail));
+        }
+        let mut answers = committed.answers.into_iter().peekable();
+        while let Some(answer) = answers.next() {
+            if self.admin.answered(&answer) {
+                continue;
+            }
+            let Answer { origin, token, outcome } = answer;
+            if let Some(question) = self.asks.take(token) {
+                question(failure(outcome));
+                continue;
+            }
+            let Some(client) = self.connections.get(origin) else { continue };
+            let mut done: Vec<Done> = commands::done(&client, token, outcome).into_iter().collect();
+            // The answers of one connection stand together: it is woken once.
+            while let Some(Answer { token, outcome, .. }) =
+                answers.next_if(|next| next.origin == origin && !Asks::is_question(next.token))
+            {
+                done.extend(commands::done(&client, token, outcome));
+            }
+            if !done.is_empty() {
+                client.answer(done);
+            }
+        }
+    }
+
+    fn poisoned(&self, unanswered: Vec<Unanswered>, why: &Poisoned) {
+        if !std::mem::replace(&mut *self.said_poisoned.lock(), true) {
+            tracing::error!("the store takes no more writes, nothing more is acknowledged: {why}");
+        }
+        for unanswered in unanswered {
+            if self.admin.unanswered(&unanswered, why) {
+                continue;
+            }
+            let Unanswered { origin, token } = unanswered;
+            if let Some(question) = self.asks.take(token) {
+                question(Err(StoreError::new(why.to_string())));
+            } else if let Some(client) = self.connections.get(origin) {
+                client.close(
+                    ReasonCode::ServerUnavailable,
+                    "the server cannot write to its disk; nothing more is acknowledged",
+                );
+            }
+        }
+    }
+}
+
+/// An outcome that says that nothing was decided, as the error it is.
+fn failure(outcome: Outcome) -> Result<Outcome, StoreError> {
+    match outcome {
+        Outcome::Failed(sentence) => Err(StoreError(sentence)),
+        outcome => Ok(outcome),
+    }
+}

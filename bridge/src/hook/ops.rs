@@ -1,0 +1,97 @@
+//! What sessions store, on its way to the sequencer; and cursors that moved, as the deliveries they are.
+
+use super::sources::inbox_owner;
+use super::stopped;
+use crate::entry;
+use crate::machine::command::{Acknowledged, Delivered};
+use crate::sequencer::{Ops, Request, Sequencer};
+use crate::session_store::CommitOps;
+use chasqui_broker::store::{Committed, CursorMove, SessionKey, StoreError};
+use chasqui_proto::{DeviceId, UserId};
+use chasqui_storage::Batch;
+use std::hash::BuildHasher;
+use std::sync::{Arc, OnceLock, Weak};
+
+/// Hands what the session store commits to the sequencer, in the order it comes.
+#[derive(Default)]
+pub struct Operations {
+    /// Weak, so that who stops the service is the last to hold it.
+    sequencer: OnceLock<Weak<Sequencer>>,
+}
+
+impl Operations {
+    /// Tells whom to hand things to. Called once, before the broker serves anybody.
+    pub fn join(&self, sequencer: &Arc<Sequencer>) {
+        let joined = self.sequencer.set(Arc::downgrade(sequencer)).is_ok();
+        debug_assert!(joined, "operations are joined once");
+    }
+
+    /// The sequencer; `None` when the service has stopped.
+    fn sequencer(&self) -> Option<Arc<Sequencer>> {
+        self.sequencer.get().and_then(Weak::upgrade)
+    }
+}
+
+impl CommitOps for Operations {
+    fn commit(&self, batch: Batch, done: Option<Committed>) {
+        self.hand_in(0, batch, done);
+    }
+
+    fn commit_about(&self, session: &SessionKey, batch: Batch, done: Option<Committed>) {
+        self.hand_in(origin_of(session), batch, done);
+    }
+
+    fn lazy(&self, session: &SessionKey, moves: Vec<CursorMove>, batch: Batch) {
+        // A cursor that moves after the end is delivered again: it may.
+        let Some(sequencer) = self.sequencer() else { return };
+        let origin = origin_of(session);
+        match moves.into_iter().find_map(|moved| delivered(session, moved)) {
+            Some(delivered) => {
+                sequencer.lazy(Request { origin, token: 0, command: delivered.into(), extra: Some(batch) });
+            }
+            None => sequencer.lazy_ops(Ops { origin, fill: batch, done: None }),
+        }
+    }
+}
+
+impl Operations {
+    fn hand_in(&self, origin: u64, batch: Batch, done: Option<Committed>) {
+        let done = done.map(|done| -> crate::sequencer::Done {
+            Box::new(move |result| done(result.map_err(|why| StoreError::new(why.to_string()))))
+        });
+        match self.sequencer() {
+            Some(sequencer) => sequencer.ops(Ops { origin, fill: batch, done }),
+            None => done.into_iter().for_each(|done| done(Err(stopped()))),
+        }
+    }
+}
+
+/// The origin of what concerns a session, so that it is done in the order it was handed in, whoever is connected. Connections count
+/// from 1 and administration has a number of its own; neither comes near.
+pub(super) fn origin_of(session: &SessionKey) -> u64 {
+    const SESSIONS: u64 = 1 << 61;
+    SESSIONS | foldhash::fast::FixedState::default().hash_one(session) >> 4
+}
+
+/// What a cursor's move in the user's own inbox delivers; nothing where writing moved it, or nobody's PUBACK did.
+fn delivered(session: &SessionKey, moved: CursorMove) -> Option<Delivered> {
+    let user = UserId::parse(&session.owner).ok()?;
+    let device = DeviceId::parse(&session.client_id).ok()?;
+    if !moved.by_client || inbox_owner(&moved.source)? != user {
+        return None;
+    }
+    let messages = moved.acknowledged.iter().filter_map(|item| match entry::about(&user, &item.stored) {
+        Ok(about) => about.map(|about| Acknowledged {
+            position: item.position,
+            conversation: about.conversation,
+            sender: about.sender,
+            seq: about.seq,
+        }),
+        Err(error) => {
+            tracing::error!(position = item.position, "an acknowledged entry could not be read: {error}");
+            None
+        }
+    });
+    let messages = messages.collect();
+    Some(Delivered { user, device, up_to: moved.to, messages })
+}

@@ -1,0 +1,14 @@
+//! Chasqui's messaging service: users, conversations, inboxes and receipts over the broker, in the store.
+//!
+//! The way of a command: [`hook`] (who may, what it means) → [`sequencer`] (in which order) → [`machine`] (what changes) → the
+//! commit log → back through the hook to the connections. [`server`] puts it together; [`cli`] is the program.
+
+pub mod account;
+pub mod cli;
+pub mod entry;
+pub mod hook;
+pub mod machine;
+pub mod sequencer;
+pub mod server;
+pub mod session_store;
+pub mod settings;

@@ -1,0 +1,285 @@
+//! What changes: the values that a decision consists of, and the fold that carries them out on the records.
+//!
+//! Changes are versioned and serialisable, so that the same history can be folded again elsewhere. What they
+//! become in the store is written in one place, the sequencer's `ops.rs`.
+
+use super::Records;
+use super::codec::{self, DecodeError, Input, put_bytes, put_number};
+use super::record::{Device, Mark, Receipt, RingItem};
+use bytes::Bytes;
+use chasqui_proto::{ChatName, ConversationId, DeviceId, Seq, UserId};
+
+const VERSION: u8 = 1;
+
+/// One change. Fields named `user`, `device`, `conversation` say where it happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Change {
+    /// There is such a user now.
+    CreateUser { user: UserId },
+    /// There is no such user any more: no devices, an empty inbox.
+    RemoveUser { user: UserId },
+    /// A conversation's log grows by a [`StoredMessage`](super::stored::StoredMessage).
+    AppendMessage { conversation: ConversationId, seq: Seq, time_ms: u64, message: Bytes },
+    /// A user's inbox grows by an [`entry`](crate::entry).
+    AppendInbox { user: UserId, position: u64, entry: Bytes },
+    /// Inbox entries up to this position are needed by nobody.
+    TrimInbox { user: UserId, up_to: u64 },
+    /// A device's message is remembered by its id.
+    PushRing { user: UserId, device: DeviceId, item: RingItem },
+    /// A device begins to read behind this position.
+    AttachDevice { user: UserId, device: DeviceId, start: u64 },
+    /// A device is gone.
+    DetachDevice { user: UserId, device: DeviceId },
+    /// A device has everything up to this position.
+    MoveCursor { user: UserId, device: DeviceId, acked: u64 },
+    /// The owner is shown new marks, at the position that `receipt` has.
+    PutReceipt { owner: UserId, chat: ChatName, receipt: Receipt },
+}
+
+/// Folds a change into the records.
+pub fn apply(records: &mut impl Records, change: &Change) {
+    match change {
+        Change::CreateUser { user } => records.user_mut(user).exists = true,
+        Change::RemoveUser { user } => {
+            let user = records.user_mut(user);
+            user.exists = false;
+            user.devices.clear();
+            (user.floor, user.trimmed) = (user.inbox_head, user.inbox_head);
+        }
+        Change::AppendMessage { conversation, seq, time_ms, .. } => {
+            let conversation = records.conversation_mut(conversation);
+            debug_assert_eq!(*seq, conversation.head.next(), "numbers of a conversation have no gap");
+            conversation.head = *seq;
+            conversation.last_time_ms = *time_ms;
+        }
+        Change::AppendInbox { user, position, .. } => {
+            let user = records.user_mut(user);
+            debug_assert_eq!(*position, user.inbox_head + 1, "positions of an inbox have no gap");
+            user.inbox_head = *position;
+        }
+        Change::TrimInbox { user, up_to } => records.user_mut(user).trimmed = *up_to,
+        Change::PushRing { user, device, item } => records.ring_mut(user, device).push(item),
+        Change::AttachDevice { user, device, start } => {
+            let devices = &mut records.user_mut(user).devices;
+            let at = devices.partition_point(|other| other.id < *device);
+            devices.insert(at, Device { id: device.clone(), acked: *start });
+        }
+        Change::DetachDevice { user, device } => {
+            records.user_mut(user).devices.retain(|other| other.id != *device);
+        }
+        Change::MoveCursor { user, device, acked } => {
+            let user = records.user_mut(user);
+            user.floor = user.floor.max(*acked);
+            if let Some(device) = user.devices.iter_mut().find(|other| other.id == *device) {
+                device.acked = *acked;
+            }
+        }
+        Change::PutReceipt { owner, chat, receipt } => {
+            let head = &mut records.user_mut(owner).state_head;
+            *head = (*head).max(receipt.position);
+            *records.receipt_mut(owner, chat) = receipt.clone();
+        }
+    }
+}
+
+impl Change {
+    /// The change as bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        match self {
+            Change::CreateUser { user } => tagged(out, 1, user),
+            Change::RemoveUser { user } => tagged(out, 2, user),
+            Change::AppendMessage { conversation, seq, time_ms, message } => {
+                out.push(3);
+                put_conversation(out, conversation);
+                put_number(out, seq.0);
+                put_number(out, *time_ms);
+                put_bytes(out, message);
+            }
+            Change::AppendInbox { user, position, entry } => {
+                tagged(out, 4, user);
+                put_number(out, *position);
+                put_bytes(out, entry);
+            }
+            Change::TrimInbox { user, up_to } => {
+                tagged(out, 5, user);
+                put_number(out, *up_to);
+            }
+            Change::PushRing { user, device, item } => {
+                tagged(out, 6, user);
+                put_bytes(out, device.as_bytes());
+                let mut stored = Vec::new();
+                item.encode(&mut stored);
+                put_bytes(out, &stored);
+            }
+            Change::AttachDevice { user, device, start } => {
+                tagged(out, 7, user);
+                put_bytes(out, device.as_bytes());
+                put_number(out, *start);
+            }
+            Change::DetachDevice { user, device } => {
+                tagged(out, 8, user);
+                put_bytes(out, device.as_bytes());
+            }
+            Change::MoveCursor { user, device, acked } => {
+                tagged(out, 9, user);
+                put_bytes(out, device.as_bytes());
+                put_number(out, *acked);
+            }
+            Change::PutReceipt { owner, chat, receipt } => {
+                tagged(out, 10, owner);
+                put_bytes(out, chat.to_string().as_bytes());
+                put_number(out, receipt.position);
+                for mark in [receipt.delivered, receipt.read, receipt.played] {
+                    put_number(out, mark.up_to.0);
+                    put_number(out, mark.at_ms);
+                }
+            }
+        }
+    }
+
+    /// Reads a change.
+    ///
+    /// # Errors
+    /// If it is of a newer version, or no change.
+    pub fn decode(bytes: &[u8]) -> Result<Change, DecodeError> {
+        codec::versioned("change", VERSION, bytes, Self::read)
+    }
+
+    fn read(input: &mut Input<'_>) -> Option<Change> {
+        Some(match input.byte()? {
+            1 => Change::CreateUser { user: user(input)? },
+            2 => Change::RemoveUser { user: user(input)? },
+            3 => Change::AppendMessage {
+                conversation: ConversationId::parse(input.text()?).ok()?,
+                seq: Seq(input.number()?),
+                time_ms: input.number()?,
+                message: Bytes::copy_from_slice(input.bytes()?),
+            },
+            4 => Change::AppendInbox {
+                user: user(input)?,
+                position: input.number()?,
+                entry: Bytes::copy_from_slice(input.bytes()?),
+            },
+            5 => Change::TrimInbox { user: user(input)?, up_to: input.number()? },
+            6 => Change::PushRing {
+                user: user(input)?,
+                device: device(input)?,
+                item: RingItem::decode(input.bytes()?).ok()?,
+            },
+            7 => Change::AttachDevice { user: user(input)?, device: device(input)?, start: input.number()? },
+            8 => Change::DetachDevice { user: user(input)?, device: device(input)? },
+            9 => Change::MoveCursor { user: user(input)?, device: device(input)?, acked: input.number()? },
+            10 => Change::PutReceipt {
+                owner: user(input)?,
+                chat: ChatName::parse(input.text()?).ok()?,
+                receipt: Receipt {
+                    position: input.number()?,
+                    delivered: mark(input)?,
+                    read: mark(input)?,
+                    played: mark(input)?,
+                },
+            },
+            _ => return None,
+        })
+    }
+}
+
+fn tagged(out: &mut Vec<u8>, tag: u8, user: &UserId) {
+    out.push(tag);
+    put_bytes(out, user.as_bytes());
+}
+
+fn put_conversation(out: &mut Vec<u8>, conversation: &ConversationId) {
+    let mut text = Vec::with_capacity(80);
+    conversation.write_key(&mut text);
+    put_bytes(out, &text);
+}
+
+fn user(input: &mut Input<'_>) -> Option<UserId> {
+    UserId::parse(input.text()?).ok()
+}
+
+fn device(input: &mut Input<'_>) -> Option<DeviceId> {
+    DeviceId::parse(input.text()?).ok()
+}
+
+fn mark(input: &mut Input<'_>) -> Option<Mark> {
+    Some(Mark { up_to: Seq(input.number()?), at_ms: input.number()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chasqui_proto::ClientMsgId;
+    use proptest::prelude::*;
+
+    fn arbitrary() -> impl Strategy<Value = Change> {
+        let user = || "[A-Za-z0-9_-]{1,64}".prop_map(|id| UserId::parse(&id).unwrap());
+        let device = || "[A-Za-z0-9_-]{1,64}".prop_map(|id| DeviceId::parse(&id).unwrap());
+        let bytes = || prop::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from);
+        let direct = (user(), user()).prop_map(|(a, b)| ConversationId::direct(&a, &b));
+        let mark = || any::<(u64, u64)>().prop_map(|(up_to, at_ms)| Mark { up_to: Seq(up_to), at_ms });
+        let id =
+            prop::collection::vec(any::<u8>(), 1..=16).prop_map(|id| ClientMsgId::from_bytes(&id).unwrap());
+        prop_oneof![
+            user().prop_map(|user| Change::CreateUser { user }),
+            user().prop_map(|user| Change::RemoveUser { user }),
+            (direct.clone(), any::<u64>(), any::<u64>(), bytes()).prop_map(
+                |(conversation, seq, time_ms, message)| {
+                    Change::AppendMessage { conversation, seq: Seq(seq), time_ms, message }
+                }
+            ),
+            (user(), any::<u64>(), bytes()).prop_map(|(user, position, entry)| Change::AppendInbox {
+                user,
+                position,
+                entry
+            }),
+            (user(), any::<u64>()).prop_map(|(user, up_to)| Change::TrimInbox { user, up_to }),
+            (user(), device(), direct, id, any::<(u64, u64)>()).prop_map(
+                |(user, device, conversation, id, (seq, time_ms))| {
+                    let item = RingItem { conversation, id, seq: Seq(seq), time_ms };
+                    Change::PushRing { user, device, item }
+                }
+            ),
+            (user(), device(), any::<u64>()).prop_map(|(user, device, start)| Change::AttachDevice {
+                user,
+                device,
+                start
+            }),
+            (user(), device()).prop_map(|(user, device)| Change::DetachDevice { user, device }),
+            (user(), device(), any::<u64>()).prop_map(|(user, device, acked)| Change::MoveCursor {
+                user,
+                device,
+                acked
+            }),
+            (user(), user(), any::<u64>(), mark(), mark(), mark()).prop_map(
+                |(owner, peer, position, delivered, read, played)| {
+                    let receipt = Receipt { position, delivered, read, played };
+                    Change::PutReceipt { owner, chat: ChatName::User(peer), receipt }
+                }
+            ),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(change in arbitrary()) {
+            let mut bytes = Vec::new();
+            change.encode(&mut bytes);
+            prop_assert_eq!(Change::decode(&bytes), Ok(change));
+            prop_assert!(Change::decode(&bytes[..bytes.len() - 1]).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_answered(bytes: Vec<u8>) {
+            let _ = Change::decode(&[&[VERSION][..], &bytes].concat());
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_refused() {
+        assert_eq!(Change::decode(&[2]), Err(DecodeError::Newer { what: "change", found: 2, known: 1 }));
+    }
+}

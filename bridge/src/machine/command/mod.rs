@@ -1,0 +1,154 @@
+//! Commands: what the connections ask for. One file each, with a `decide` that is pure.
+//!
+//! To add one: a file here with its struct, `decide` and a table of tests, a line in [`Command`], and a line
+//! in [`decide`](super::decide).
+
+mod account;
+mod attach;
+mod delivered;
+mod heads;
+mod read;
+mod reject;
+mod send;
+
+use super::{Decision, Missing, View};
+pub use account::{CreateUser, RemoveUser};
+pub use attach::{Attach, Detach};
+use chasqui_proto::{DeviceId, UserId};
+pub use delivered::{Acknowledged, Delivered};
+pub use heads::Heads;
+pub use read::Read;
+pub use reject::Reject;
+pub use send::Send;
+use std::sync::Arc;
+
+/// A command, with who asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Command {
+    Send(Send),
+    Delivered(Delivered),
+    Read(Read),
+    Reject(Reject),
+    Attach(Attach),
+    Detach(Detach),
+    Heads(Heads),
+    CreateUser(CreateUser),
+    RemoveUser(RemoveUser),
+}
+
+/// Who published a command: known from the connection, never from the payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub user: UserId,
+    /// The device, where the client id is one.
+    pub device: Option<DeviceId>,
+    /// What the acknowledgement can say.
+    pub ack: Ack,
+    /// The topic that the command was published to, as published.
+    pub topic: Arc<str>,
+}
+
+/// What the acknowledgement of a publish can say to its sender. What it cannot goes into the sender's inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ack {
+    /// Code, reason and number: MQTT 5.0.
+    Full,
+    /// The code alone: a 5.0 client that asked for no problem information, or has no room for it.
+    CodeOnly,
+    /// Only that the publish was taken: MQTT 3.1.1.
+    SuccessOnly,
+    /// Nothing, for there is none: QoS 0, and wills.
+    Nothing,
+}
+
+impl Ack {
+    /// Whether it can carry the number of a message.
+    fn has_number(self) -> bool {
+        self == Ack::Full
+    }
+
+    /// Whether it can say that the command was refused.
+    fn has_refusal(self) -> bool {
+        matches!(self, Ack::Full | Ack::CodeOnly)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    //! What the tables of the commands share.
+
+    use super::super::testing::Memory;
+    use super::super::{Change, Decision, Env, Outcome};
+    use super::*;
+    use chasqui_proto::{ChatName, Refusal};
+
+    pub(crate) const NOW_MS: u64 = 1_795_000_000_000;
+
+    pub(crate) fn user(name: &str) -> UserId {
+        UserId::parse(name).unwrap()
+    }
+
+    pub(crate) fn device(name: &str) -> DeviceId {
+        DeviceId::parse(name).unwrap()
+    }
+
+    pub(crate) fn chat(peer: &str) -> ChatName {
+        ChatName::User(user(peer))
+    }
+
+    pub(crate) fn env() -> Env {
+        Env { now_ms: NOW_MS, ..Env::default() }
+    }
+
+    /// `user` on `device` over MQTT 5.0.
+    pub(crate) fn caller(name: &str, on: &str) -> Caller {
+        Caller { user: user(name), device: Some(device(on)), ack: Ack::Full, topic: "u/bob/send".into() }
+    }
+
+    /// The same over MQTT 3.1.1.
+    pub(crate) fn old_caller(name: &str, on: &str) -> Caller {
+        Caller { ack: Ack::SuccessOnly, ..caller(name, on) }
+    }
+
+    pub(crate) fn refused(outcome: &Outcome) -> (&Refusal, super::super::Told) {
+        match outcome {
+            Outcome::Refused { refusal, told } => (refusal, *told),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    /// Decides and carries out.
+    pub(crate) fn act(memory: &mut Memory, command: impl Into<Command>, env: &Env) -> Decision {
+        let decision = super::super::decide(memory, &command.into(), env).unwrap();
+        memory.apply(&decision.changes);
+        decision
+    }
+
+    /// Whether deciding changes nothing.
+    pub(crate) fn is_quiet(decision: &Decision) -> bool {
+        decision.changes.is_empty()
+    }
+
+    pub(crate) fn inbox_entries<'a>(decision: &'a Decision, of: &str) -> Vec<&'a bytes::Bytes> {
+        let of = user(of);
+        let entry = |change: &'a Change| match change {
+            Change::AppendInbox { user, entry, .. } if *user == of => Some(entry),
+            _ => None,
+        };
+        decision.changes.iter().filter_map(entry).collect()
+    }
+}
+
+macro_rules! into_command {
+    ($($name:ident),+) => {
+        $(impl From<$name> for Command {
+            fn from(command: $name) -> Command {
+                Command::$name(command)
+            }
+        })+
+    };
+}
+
+into_command!(Send, Delivered, Read, Reject, Attach, Detach, Heads, CreateUser, RemoveUser);

@@ -1,0 +1,48 @@
+//! What the machine remembers, one record per thing, each fetched on its own by its [`Key`].
+//!
+//! A thing that was never written is its record's default: a user who does not exist, a conversation without
+//! messages, an empty ring, a receipt without marks. To add a kind: one file here with `encode`, `decode` and
+//! `weight`, one line in [`Key`], one method in [`View`](super::View) and [`Records`](super::Records), and
+//! its place in the sequencer's working set.
+
+mod conversation;
+mod receipt;
+mod ring;
+mod user;
+
+use chasqui_proto::{ChatName, ConversationId, DeviceId, UserId};
+pub use conversation::Conversation;
+pub use receipt::{Mark, Receipt};
+pub use ring::{Ring, RingItem};
+pub use user::{Device, User};
+
+/// Names a record.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// A [`User`].
+    User(UserId),
+    /// A [`Conversation`].
+    Conversation(ConversationId),
+    /// The [`Ring`] of a user's device.
+    Ring(UserId, DeviceId),
+    /// The [`Receipt`] that `owner` sees for the chat they call `chat`.
+    Receipt {
+        /// Whose messages it is about.
+        owner: UserId,
+        /// The chat, as the owner names it.
+        chat: ChatName,
+    },
+}
+
+/// A record of any kind, as it comes from the store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// See [`User`].
+    User(User),
+    /// See [`Conversation`].
+    Conversation(Conversation),
+    /// See [`Ring`].
+    Ring(Ring),
+    /// See [`Receipt`].
+    Receipt(Receipt),
+}

@@ -1,0 +1,130 @@
+//! A receipt: how far the other side of a conversation is with its owner's messages.
+//!
+//! It is stored as the value of its topic in the owner's receipts: a version byte, then the `Receipt` message
+//! that readers get, so that it is delivered as a slice of what is stored. The conversation is left out: the
+//! topic says it.
+
+use crate::machine::codec::DecodeError;
+use bytes::Bytes;
+use chasqui_proto::{Seq, v1};
+use prost::Message;
+
+const VERSION: u8 = 1;
+
+/// A watermark and when it was set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Covers every message up to this one.
+    pub up_to: Seq,
+    /// When it was set, in Unix milliseconds.
+    pub at_ms: u64,
+}
+
+/// The marks of one conversation. They only grow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Where it stands among the owner's receipts: grows with each change; 0 where there never was one.
+    pub position: u64,
+    /// On a device of the other side.
+    pub delivered: Mark,
+    /// Read by the other side.
+    pub read: Mark,
+    /// Played by the other side.
+    pub played: Mark,
+}
+
+impl Receipt {
+    /// The value as stored; its position is kept by the store.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        let message = v1::Receipt {
+            delivered: self.delivered.up_to.0,
+            delivered_at_ms: self.delivered.at_ms.cast_signed(),
+            read: self.read.up_to.0,
+            read_at_ms: self.read.at_ms.cast_signed(),
+            played: self.played.up_to.0,
+            played_at_ms: self.played.at_ms.cast_signed(),
+            ..v1::Receipt::default()
+        };
+        message.encode(out).expect("a Vec grows as needed");
+    }
+
+    /// Reads a stored value, which was set at `position`.
+    ///
+    /// # Errors
+    /// If it is of a newer version, or no receipt.
+    pub fn decode(position: u64, stored: &[u8]) -> Result<Receipt, DecodeError> {
+        let message = v1::Receipt::decode(body(stored)?).map_err(|_| DecodeError::Malformed("receipt"))?;
+        let mark = |up_to, at_ms: i64| Mark { up_to: Seq(up_to), at_ms: at_ms.cast_unsigned() };
+        Ok(Receipt {
+            position,
+            delivered: mark(message.delivered, message.delivered_at_ms),
+            read: mark(message.read, message.read_at_ms),
+            played: mark(message.played, message.played_at_ms),
+        })
+    }
+
+    /// What a reader gets of a stored value: an encoded `Receipt`, a slice of `stored`.
+    ///
+    /// # Errors
+    /// If it is of a newer version, or empty.
+    pub fn payload(stored: &Bytes) -> Result<Bytes, DecodeError> {
+        body(stored).map(|body| stored.slice_ref(body))
+    }
+}
+
+fn body(stored: &[u8]) -> Result<&[u8], DecodeError> {
+    match stored.split_first() {
+        Some((&VERSION, body)) => Ok(body),
+        Some((&found, _)) if found > VERSION => {
+            Err(DecodeError::Newer { what: "receipt", found, known: VERSION })
+        }
+        _ => Err(DecodeError::Malformed("receipt")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NOW_MS: u64 = 1_795_000_000_000;
+
+    fn stored(receipt: &Receipt) -> Bytes {
+        let mut stored = Vec::new();
+        receipt.encode(&mut stored);
+        stored.into()
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(position: u64, marks: [(u64, u64); 3]) {
+            let [delivered, read, played] = marks.map(|(up_to, at_ms)| Mark { up_to: Seq(up_to), at_ms });
+            let receipt = Receipt { position, delivered, read, played };
+            prop_assert_eq!(Receipt::decode(position, &stored(&receipt)), Ok(receipt));
+        }
+
+        #[test]
+        fn any_bytes_are_answered(bytes: Vec<u8>) {
+            let _ = Receipt::decode(1, &[&[VERSION][..], &bytes].concat());
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_refused() {
+        assert_eq!(Receipt::decode(1, &[2]), Err(DecodeError::Newer { what: "receipt", found: 2, known: 1 }));
+        assert_eq!(Receipt::decode(1, &[]), Err(DecodeError::Malformed("receipt")));
+    }
+
+    #[test]
+    fn it_is_small_on_the_wire() {
+        let mark = |up_to| Mark { up_to: Seq(up_to), at_ms: NOW_MS };
+        let size = |receipt: &Receipt| Receipt::payload(&stored(receipt)).unwrap().len();
+        assert_eq!(size(&Receipt { position: 9, delivered: mark(100), ..Receipt::default() }), 9);
+        assert_eq!(size(&Receipt { position: 9, delivered: mark(10_000), ..Receipt::default() }), 10);
+        assert_eq!(
+            size(&Receipt { position: 9, delivered: mark(100), read: mark(100), ..Receipt::default() }),
+            18
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! A message as its conversation's log holds it, under its sequence number.
+//!
+//! A version byte, then the fields of a `Message`: what the server knows first, then the content as its
+//! sender encoded it, unknown fields included, up to the end. Conversation and number are left out: they are
+//! the key.
+
+use super::codec::DecodeError;
+use bytes::Bytes;
+use chasqui_proto::wire::{self, Value, put_length, put_number};
+use chasqui_proto::{ClientMsgId, UserId};
+
+const VERSION: u8 = 1;
+const WHAT: &str = "message";
+
+const CLIENT_MSG_ID: u32 = 1;
+const SENDER: u32 = 11;
+const TIME_MS: u32 = 14;
+
+/// Whether a field of `Message` is its sender's.
+fn is_content(number: u32) -> bool {
+    matches!(number, 2..=9 | 100..)
+}
+
+/// Where the content begins in an encoded `Message` that has it last.
+pub(crate) fn content_start(message: &[u8]) -> Result<usize, wire::WireError> {
+    for field in wire::fields(message) {
+        let field = field?;
+        if is_content(field.number) {
+            return Ok(field.span.start);
+        }
+    }
+    Ok(message.len())
+}
+
+/// A message in its conversation's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Who sent it.
+    pub sender: UserId,
+    /// When it was sequenced, in Unix milliseconds.
+    pub time_ms: u64,
+    /// The sending device's id for it.
+    pub client_msg_id: Option<ClientMsgId>,
+    /// Body, quote, mentions and so on, as [`Outgoing`](chasqui_proto::Outgoing) gives them.
+    pub content: Bytes,
+}
+
+impl StoredMessage {
+    /// The message as stored.
+    pub fn encode(
+        sender: &UserId,
+        time_ms: u64,
+        client_msg_id: Option<&ClientMsgId>,
+        content: &[u8],
+    ) -> Bytes {
+        // Two ids with their tags and lengths, a time, and the version.
+        let mut out = Vec::with_capacity(content.len() + sender.as_bytes().len() + 32);
+        out.push(VERSION);
+        if let Some(id) = client_msg_id {
+            put_length(&mut out, CLIENT_MSG_ID, id.as_bytes().len());
+            out.extend_from_slice(id.as_bytes());
+        }
+        put_length(&mut out, SENDER, sender.as_bytes().len());
+        out.extend_from_slice(sender.as_bytes());
+        put_number(&mut out, TIME_MS, time_ms);
+        out.extend_from_slice(content);
+        out.into()
+    }
+
+    /// Reads a stored message; its content is a slice of `stored`.
+    ///
+    /// # Errors
+    /// If it is of a newer version, or no message.
+    pub fn decode(stored: &Bytes) -> Result<StoredMessage, DecodeError> {
+        let message = body(stored)?;
+        Self::read(message, stored).ok_or(DecodeError::Malformed(WHAT))
+    }
+
+    fn read(message: &[u8], stored: &Bytes) -> Option<StoredMessage> {
+        let start = content_start(message).ok()?;
+        let (mut sender, mut time_ms, mut client_msg_id) = (None, 0, None);
+        for field in wire::fields(&message[..start]) {
+            match field.ok()? {
+                wire::Field { number: CLIENT_MSG_ID, value: Value::Bytes(at), .. } => {
+                    client_msg_id = Some(ClientMsgId::from_bytes(&message[at]).ok()?);
+                }
+                wire::Field { number: SENDER, value: Value::Bytes(at), .. } => {
+                    sender = Some(UserId::parse(std::str::from_utf8(&message[at]).ok()?).ok()?);
+                }
+                wire::Field { number: TIME_MS, value: Value::Varint(value), .. } => time_ms = value,
+                _ => return None,
+            }
+        }
+        Some(StoredMessage {
+            sender: sender?,
+            time_ms,
+            client_msg_id,
+            content: stored.slice_ref(&message[start..]),
+        })
+    }
+
+    /// The content of a stored message, a slice of it.
+    ///
+    /// # Errors
+    /// If it is of a newer version, or no message.
+    pub fn content(stored: &Bytes) -> Result<Bytes, DecodeError> {
+        let message = body(stored)?;
+        let start = content_start(message).map_err(|_| DecodeError::Malformed(WHAT))?;
+        Ok(stored.slice_ref(&message[start..]))
+    }
+}
+
+fn body(stored: &[u8]) -> Result<&[u8], DecodeError> {
+    match stored.split_first() {
+        Some((&VERSION, body)) => Ok(body),
+        Some((&found, _)) if found > VERSION => Err(DecodeError::Newer { what: WHAT, found, known: VERSION }),
+        _ => Err(DecodeError::Malformed(WHAT)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chasqui_proto::v1;
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    proptest! {
+        #[test]
+        fn round_trip(
+            sender in "[A-Za-z0-9_-]{1,64}", time_ms: u64, text: String, unknown in 100u64..5_000,
+            id in prop::option::of(prop::collection::vec(any::<u8>(), 1..=16)),
+        ) {
+            let sender = UserId::parse(&sender).unwrap();
+            let client_msg_id = id.map(|id| ClientMsgId::from_bytes(&id).unwrap());
+            let body = v1::Body { kind: Some(v1::body::Kind::Text(text)) };
+            let mut content = v1::Send { body: Some(body), ..v1::Send::default() }.encode_to_vec();
+            put_number(&mut content, 200, unknown);
+            let stored = StoredMessage::encode(&sender, time_ms, client_msg_id.as_ref(), &content);
+            let content = Bytes::from(content);
+            prop_assert_eq!(StoredMessage::content(&stored), Ok(content.clone()));
+            let expected = StoredMessage { sender, time_ms, client_msg_id, content };
+            prop_assert_eq!(StoredMessage::decode(&stored), Ok(expected));
+        }
+
+        #[test]
+        fn any_bytes_are_answered(bytes: Vec<u8>) {
+            let stored = Bytes::from([&[VERSION][..], &bytes].concat());
+            let _ = StoredMessage::decode(&stored);
+            let _ = StoredMessage::content(&stored);
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_refused() {
+        let newer = DecodeError::Newer { what: WHAT, found: 2, known: 1 };
+        assert_eq!(StoredMessage::decode(&Bytes::from_static(&[2])), Err(newer));
+        assert_eq!(StoredMessage::content(&Bytes::from_static(&[2])), Err(newer));
+        assert_eq!(StoredMessage::content(&Bytes::new()), Err(DecodeError::Malformed(WHAT)));
+    }
+}

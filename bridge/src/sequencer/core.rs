@@ -1,0 +1,329 @@
+//! The sequencer without threads: requests go in, batches come out, in steps that a simulation can drive.
+//!
+//! The driver hands in [requests](Core::request), [operations](Core::ops) and [fetched
+//! records](Core::fetched), closes the [step](Core::step), commits its batch, and then [releases](Release)
+//! what was waiting for it. The records that a step asks for are read with [`read`](super::read) by whoever
+//! drives it, and only after the batches that were durable then; [`Core::durable`] says which those are.
+
+use super::guess::Guesses;
+use super::ops::{self, AtEnd};
+use super::parked::{Parked, Waiting};
+use super::set::WorkingSet;
+use super::table::Evictable;
+use super::tails::Tails;
+use super::{Answer, Committed, Done, FetchError, NewItems, Ops, Request, Sink, Unanswered};
+use crate::machine::{self, Change, Command, Env, Key, Missing, Outcome, Record};
+use chasqui_proto::ErrorCode;
+use chasqui_storage::{Batch, Poisoned};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Something to be done in its turn: a request, or operations that need no decision.
+pub(super) struct Work {
+    /// Behind which others it comes.
+    pub(super) order: u64,
+    pub(super) origin: u64,
+    pub(super) token: u64,
+    pub(super) command: Option<Command>,
+    pub(super) extra: Option<Batch>,
+    pub(super) done: Option<Done>,
+}
+
+impl Work {
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let payload = match &self.command {
+            Some(Command::Send(send)) => send.message.content.len(),
+            Some(Command::Delivered(delivered)) => {
+                delivered.messages.len() * size_of::<machine::command::Acknowledged>()
+            }
+            _ => 0,
+        };
+        size_of::<Work>() + payload + self.extra.as_ref().map_or(0, Batch::payload_len)
+    }
+}
+
+impl From<Request> for Work {
+    fn from(request: Request) -> Work {
+        let Request { origin, token, command, extra } = request;
+        Work { order: origin, origin, token, command: Some(command), extra, done: None }
+    }
+}
+
+impl From<Ops> for Work {
+    fn from(ops: Ops) -> Work {
+        Work {
+            order: ops.origin,
+            origin: ops.origin,
+            token: 0,
+            command: None,
+            extra: Some(ops.fill),
+            done: ops.done,
+        }
+    }
+}
+
+/// What a step comes to.
+pub struct Step {
+    /// Counts the steps from 1: what [`Core::durable`] is told.
+    pub number: u64,
+    /// To be committed; may be empty, and then takes its turn among those that are not.
+    pub batch: Batch,
+    /// Waits for it.
+    pub release: Release,
+    /// Records to be read now.
+    pub fetches: Vec<Key>,
+}
+
+impl Step {
+    /// Whether there is nothing to commit and nobody waits.
+    pub fn is_idle(&self) -> bool {
+        self.batch.is_empty() && self.release.is_empty()
+    }
+}
+
+/// What waits for a batch.
+#[derive(Default)]
+pub struct Release {
+    answers: Vec<Answer>,
+    tails: Vec<NewItems>,
+    dones: Vec<Done>,
+}
+
+impl Release {
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.tails.is_empty() && self.dones.is_empty()
+    }
+
+    /// The batch is durable.
+    pub fn committed(self, sink: &dyn Sink) {
+        if !self.answers.is_empty() || !self.tails.is_empty() {
+            sink.committed(Committed { answers: self.answers, tails: self.tails });
+        }
+        for done in self.dones {
+            done(Ok(()));
+        }
+    }
+
+    /// The batch never will be.
+    pub fn poisoned(self, sink: &dyn Sink, why: &Poisoned) {
+        let unanswered = |Answer { origin, token, .. }| Unanswered { origin, token };
+        let unanswered: Vec<Unanswered> = self.answers.into_iter().map(unanswered).collect();
+        if !unanswered.is_empty() {
+            sink.poisoned(unanswered, why);
+        }
+        for done in self.dones {
+            done(Err(why.clone()));
+        }
+    }
+}
+
+/// The sequencer without threads.
+pub struct Core {
+    set: WorkingSet,
+    parked: Parked,
+    guesses: Guesses,
+    dev: bool,
+    working_set_bytes: usize,
+    durable: u64,
+    /// Records put at hand since the last step.
+    fetched: usize,
+    /// Orders of their own for those that ask for none, counted down from the top; connections count up from
+    /// 1.
+    nobody: u64,
+    batch: Batch,
+    release: Release,
+    tails: Tails,
+    fetches: Vec<Key>,
+    buffer: Vec<u8>,
+}
+
+/// Records that the clock hand looks at in a step, beside eight for each record that came in.
+const VISITS_PER_STEP: usize = 256;
+
+impl Core {
+    /// A sequencer with nothing at hand. `dev`: users come into being when first named. `working_set_bytes`:
+    /// see [`Options`](super::Options).
+    pub fn new(dev: bool, working_set_bytes: usize) -> Core {
+        Core {
+            set: WorkingSet::new(),
+            parked: Parked::default(),
+            guesses: Guesses::default(),
+            dev,
+            working_set_bytes,
+            durable: 0,
+            fetched: 0,
+            nobody: u64::MAX,
+            batch: Batch::new(),
+            release: Release::default(),
+            tails: Tails::default(),
+            fetches: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Takes a request.
+    pub fn request(&mut self, request: Request, now_ms: u64) {
+        self.take(request.into(), now_ms);
+    }
+
+    /// Takes operations.
+    pub fn ops(&mut self, ops: Ops, now_ms: u64) {
+        self.take(ops.into(), now_ms);
+    }
+
+    /// Takes a record that a step asked for, or the reason why it could not be read, and goes on with what
+    /// waited for it.
+    pub fn fetched(&mut self, key: &Key, found: Result<Record, FetchError>, now_ms: u64) {
+        let orders = self.parked.arrived(key);
+        match found {
+            Ok(record) => {
+                self.fetched += 1;
+                self.set.insert(key.clone(), record);
+                for order in orders {
+                    self.go_on(order, None, now_ms);
+                }
+            }
+            Err(error) => {
+                let why: Arc<str> = error.to_string().into();
+                for order in orders {
+                    self.go_on(order, Some(&why), now_ms);
+                }
+            }
+        }
+    }
+
+    /// The batches of all steps up to this number are durable, and readers see them.
+    pub fn durable(&mut self, number: u64) {
+        self.durable = self.durable.max(number);
+    }
+
+    /// Closes a step.
+    pub fn step(&mut self) -> Step {
+        let number = self.set.batch();
+        let (batch, tails, buffer) = (&mut self.batch, &mut self.tails, &mut self.buffer);
+        self.set.finish_batch(&mut AtEnd { batch, tails, buffer });
+        self.evict();
+        self.release.tails = self.tails.take();
+        Step {
+            number,
+            batch: std::mem::take(&mut self.batch),
+            release: std::mem::take(&mut self.release),
+            fetches: std::mem::take(&mut self.fetches),
+        }
+    }
+
+    /// The store has failed: gives back all that waits for records, as what will not be answered.
+    pub fn poison(&mut self) -> Release {
+        let mut release = std::mem::take(&mut self.release);
+        for Work { origin, token, command, done, .. } in self.parked.drain() {
+            // The outcome is never shown.
+            release.answers.extend(command.map(|_| Answer { origin, token, outcome: Outcome::Done }));
+            release.dones.extend(done);
+        }
+        release
+    }
+
+    /// How many commands wait for records, and how many bytes they take.
+    pub fn parked(&self) -> (usize, usize) {
+        self.parked.load()
+    }
+
+    /// How many records are at hand, and how many bytes they take.
+    pub fn at_hand(&self) -> (usize, usize) {
+        (self.set.len(), self.set.weight())
+    }
+
+    pub(super) fn take(&mut self, mut work: Work, now_ms: u64) {
+        if work.order == 0 {
+            work.order = self.nobody;
+            self.nobody -= 1;
+        }
+        if let Some(mut work) = self.parked.behind(work)
+            && let Err(missing) = self.run(&mut work, now_ms)
+        {
+            let behind = Waiting { since: self.set.batch(), works: VecDeque::new() };
+            self.park(work, missing, behind);
+        }
+    }
+
+    /// Goes on with what waits in an order; the first of it fails if there is a reason to.
+    fn go_on(&mut self, order: u64, failure: Option<&Arc<str>>, now_ms: u64) {
+        let Some(mut waiting) = self.parked.take(order) else { return };
+        let now = self.set.batch();
+        if let Some(why) = failure
+            && let Some(work) = waiting.works.pop_front()
+        {
+            waiting.since = now;
+            self.parked.forget(&work);
+            // Its effects on the session are left out too: whoever comes back finds it not done.
+            self.release.answers.push(Answer {
+                origin: work.origin,
+                token: work.token,
+                outcome: Outcome::Failed(Arc::clone(why)),
+            });
+        }
+        while let Some(mut work) = waiting.works.pop_front() {
+            self.parked.forget(&work);
+            if let Err(missing) = self.run(&mut work, now_ms) {
+                self.park(work, missing, waiting);
+                return;
+            }
+            waiting.since = now;
+        }
+    }
+
+    fn evict(&mut self) {
+        if self.set.weight() > self.working_set_bytes {
+            let came_before = self.parked.since().unwrap_or(u64::MAX);
+            let may = Evictable { durable: self.durable, came_before };
+            self.set.evict(self.working_set_bytes, may, VISITS_PER_STEP + 8 * self.fetched);
+        }
+        self.fetched = 0;
+    }
+
+    fn park(&mut self, work: Work, missing: Missing, behind: Waiting) {
+        self.fetches.extend(self.parked.park(work, missing.0, behind));
+    }
+
+    /// Does it, unless a record is not at hand: then nothing has happened.
+    fn run(&mut self, work: &mut Work, now_ms: u64) -> Result<(), Missing> {
+        if let Some(command) = &work.command {
+            let guess_wait_ms = match command {
+                Command::Send(send) => self.guesses.wait_ms(&send.caller.user, now_ms),
+                _ => None,
+            };
+            let env = Env { now_ms, dev: self.dev, guess_wait_ms };
+            let decision = machine::decide(&self.set, command, &env)?;
+            if let (Command::Send(send), Outcome::Refused { refusal, .. }) = (command, &decision.outcome)
+                && refusal.code == ErrorCode::NoSuchUser
+            {
+                self.guesses.note(&send.caller.user, now_ms);
+            }
+            for change in decision.changes {
+                self.carry_out(change);
+            }
+            let (origin, token, outcome) = (work.origin, work.token, decision.outcome);
+            if token != 0 || outcome != Outcome::Done {
+                self.release.answers.push(Answer { origin, token, outcome });
+            }
+        }
+        if let Some(extra) = &work.extra {
+            self.batch.extend(extra);
+        }
+        self.release.dones.extend(work.done.take());
+        Ok(())
+    }
+
+    fn carry_out(&mut self, change: Change) {
+        ops::write(&mut self.batch, &change);
+        machine::apply(&mut self.set, &change);
+        if let Change::AppendInbox { user, position, entry } = change {
+            self.tails.inbox(user, position, entry);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

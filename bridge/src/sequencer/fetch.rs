@@ -1,0 +1,124 @@
+//! Reading records for the sequencer: how a record is read, and the threads that do it.
+//!
+//! A few threads are enough: a record is read when its thing comes into use, not each time it is used. What
+//! waits for them is bounded by the commands that may wait.
+
+use super::names;
+use crate::machine::{Conversation, DecodeError, Key, Receipt, Record, Ring, User};
+use chasqui_storage::{KvError, Reader};
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use thiserror::Error;
+
+/// Why a record could not be read. A sentence for the log.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// The store could not read it.
+    #[error(transparent)]
+    Store(#[from] KvError),
+    /// What the store read is no such record.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// Reads a record as it is in the newest batch that readers see.
+///
+/// # Errors
+/// If it cannot be read; one that was never written is its default.
+pub fn read(reader: &Reader, key: &Key) -> Result<Record, FetchError> {
+    Ok(match key {
+        Key::User(user) => {
+            let stored = reader.get(&names::user_record(user))?;
+            Record::User(stored.map(|stored| User::decode(&stored)).transpose()?.unwrap_or_default())
+        }
+        Key::Conversation(conversation) => {
+            let stored = reader.get(&names::conversation_record(conversation))?;
+            let conversation = stored.map(|stored| Conversation::decode(&stored)).transpose()?;
+            Record::Conversation(conversation.unwrap_or_default())
+        }
+        Key::Ring(user, device) => {
+            let items = reader.ring(&names::ring(user, device))?;
+            Record::Ring(Ring::decode(items.iter().map(|item| &item[..]))?)
+        }
+        Key::Receipt { owner, chat } => {
+            let topic = names::receipt_topic(owner, chat);
+            let stored = reader.state(&names::receipts(owner), topic.as_bytes())?;
+            let receipt = stored.map(|(position, stored)| Receipt::decode(position, &stored)).transpose()?;
+            Record::Receipt(receipt.unwrap_or_default())
+        }
+    })
+}
+
+/// The threads that read records.
+pub(super) struct Fetchers {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    wanted: Mutex<Wanted>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Wanted {
+    keys: VecDeque<Key>,
+    stopping: bool,
+}
+
+impl Fetchers {
+    /// Starts `count` threads that hand what they read to `found`.
+    pub(super) fn start(
+        count: usize,
+        reader: &Reader,
+        found: impl Fn(Key, Result<Record, FetchError>) + Send + Clone + 'static,
+    ) -> Fetchers {
+        let shared = Arc::new(Shared::default());
+        let thread = |n| {
+            let (shared, reader, found) = (Arc::clone(&shared), reader.clone(), found.clone());
+            let run = move || {
+                while let Some(key) = shared.next() {
+                    let record = read(&reader, &key);
+                    found(key, record);
+                }
+            };
+            let named = thread::Builder::new().name(format!("fetch-{n}"));
+            named.spawn(run).expect("a process that starts can start its threads")
+        };
+        let threads = (1..=count.max(1)).map(thread).collect();
+        Fetchers { shared, threads }
+    }
+
+    /// Asks for records. Does not wait.
+    pub(super) fn fetch(&self, keys: Vec<Key>) {
+        if !keys.is_empty() {
+            self.shared.wanted.lock().keys.extend(keys);
+            self.shared.more.notify_all();
+        }
+    }
+}
+
+impl Drop for Fetchers {
+    fn drop(&mut self) {
+        self.shared.wanted.lock().stopping = true;
+        self.shared.more.notify_all();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread that reads records has panicked");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn next(&self) -> Option<Key> {
+        let mut wanted = self.wanted.lock();
+        while wanted.keys.is_empty() && !wanted.stopping {
+            self.more.wait(&mut wanted);
+        }
+        wanted.keys.pop_front()
+    }
+}

@@ -1,0 +1,83 @@
+//! What changes become in the store: the one place where the machine's changes are written as operations of a
+//! batch.
+//!
+//! What is appended is written as it comes. Records that change many times within a batch are written once,
+//! at its end, with their last value; the trims of an inbox become one range.
+
+use super::names;
+use super::set::Changed;
+use super::table::Slot;
+use super::tails::Tails;
+use crate::machine::{Change, Conversation, Receipt, User};
+use bytes::Bytes;
+use chasqui_proto::limits::DEDUPE_IDS_PER_DEVICE;
+use chasqui_proto::{ChatName, ConversationId, UserId};
+use chasqui_storage::Batch;
+
+/// Writes what is written as it comes.
+pub(super) fn write(batch: &mut Batch, change: &Change) {
+    match change {
+        Change::AppendMessage { conversation, seq, message, .. } => {
+            batch.append(&names::conversation(conversation), seq.0, message);
+        }
+        Change::AppendInbox { user, position, entry } => {
+            batch.append(&names::inbox(user), *position, entry);
+        }
+        Change::PushRing { user, device, item } => {
+            let mut stored = Vec::with_capacity(64);
+            item.encode(&mut stored);
+            batch.ring_push(&names::ring(user, device), DEDUPE_IDS_PER_DEVICE as u32, &stored);
+        }
+        // These are in the records that they change.
+        Change::CreateUser { .. }
+        | Change::RemoveUser { .. }
+        | Change::TrimInbox { .. }
+        | Change::AttachDevice { .. }
+        | Change::DetachDevice { .. }
+        | Change::MoveCursor { .. }
+        | Change::PutReceipt { .. } => {}
+    }
+}
+
+/// Writes the records that changed, at the end of a batch; receipts are news for their readers too.
+pub(super) struct AtEnd<'a> {
+    pub(super) batch: &'a mut Batch,
+    pub(super) tails: &'a mut Tails,
+    /// Used again for each record.
+    pub(super) buffer: &'a mut Vec<u8>,
+}
+
+impl Changed for AtEnd<'_> {
+    fn user(&mut self, Slot { key, value, before, .. }: &Slot<UserId, User>) {
+        self.buffer.clear();
+        value.encode(self.buffer);
+        self.batch.put(&names::user_record(key), self.buffer);
+        if value.trimmed > *before {
+            self.batch.trim(&names::inbox(key), before + 1, value.trimmed + 1);
+        }
+    }
+
+    fn conversation(&mut self, Slot { key, value, .. }: &Slot<ConversationId, Conversation>) {
+        self.buffer.clear();
+        value.encode(self.buffer);
+        self.batch.put(&names::conversation_record(key), self.buffer);
+    }
+
+    fn receipt(
+        &mut self,
+        Slot { key: (owner, chat), value, before, .. }: &Slot<(UserId, ChatName), Receipt>,
+    ) {
+        self.buffer.clear();
+        value.encode(self.buffer);
+        let topic = names::receipt_topic(owner, chat);
+        let previous = (*before > 0).then_some(*before);
+        self.batch.set_state(
+            &names::receipts(owner),
+            topic.as_bytes(),
+            value.position,
+            self.buffer,
+            previous,
+        );
+        self.tails.receipt(owner, chat, value.position, Bytes::copy_from_slice(self.buffer));
+    }
+}

@@ -1,0 +1,294 @@
+//! The service, put together and taken apart: store, sequencer, broker, listeners.
+//!
+//! It starts from the disk up and stops from the network down. A stop drains: clients are told, sessions are stored, everything handed in is
+//! committed and answered, and the store is written down. A kill loses none of what was acknowledged.
+
+use crate::account::{AccountError, Accounts, SequencedUsers, UserAdmin};
+use crate::cli::{ControlSocket, UserControl};
+use crate::hook::{ChatHook, LiveUsers, Open, Operations};
+use crate::sequencer::{self, Sequencer};
+use crate::session_store::SessionStore;
+use crate::settings::Settings;
+use chasqui_broker::store::{Store, StoreError};
+use chasqui_broker::{Broker, Config};
+use chasqui_proto::limits;
+use chasqui_storage::clock::{Clock, SystemClock};
+use chasqui_storage::{OpenError, Options, Poisoned, Storage};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+/// How long clients may take to go when the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How often the store is asked whether it has failed.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Why the service does not start or stop as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A port cannot be listened on.
+    #[error("cannot listen on {address}: {why}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store cannot be read.
+    #[error("{0}")]
+    Read(#[from] StoreError),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+    /// The runtime cannot be started.
+    #[error("cannot start threads: {0}")]
+    Runtime(std::io::Error),
+    /// The accounts cannot be used.
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
+    /// The store failed, now or while the server ran.
+    #[error("the store takes no more writes: {}; what was acknowledged is there, start again when it is mended", .0.why)]
+    Poisoned(#[from] Poisoned),
+}
+
+/// Serves until SIGTERM or SIGINT, then drains. What the `serve` command does.
+pub fn run(settings: Settings) -> Result<(), ServerError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(ServerError::Runtime)?.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<(), ServerError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Signals)?;
+    let server = Server::start(&settings).await?;
+    let handler = Arc::new(UserControl::new(Arc::clone(server.accounts())));
+    let control = match ControlSocket::bind(&settings.data) {
+        Ok(control) => Some(tokio::spawn(control.serve(handler))),
+        Err(error) => {
+            tracing::warn!("{error}; `chasqui user` works while the server is stopped only");
+            None
+        }
+    };
+    if settings.dev {
+        tracing::warn!(
+            "--dev: any user may log in whose password equals the name, users come into being when first named, \
+             anonymous clients are let in, and generic topics are open; loopback only"
+        );
+    }
+    for address in server.addresses() {
+        tracing::info!("listening on {address}, data in {}", settings.data.display());
+    }
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        why = server.failure() => Some(why),
+    };
+    if let Some(control) = control {
+        control.abort();
+        // What it held goes with it, before the server waits to be the last.
+        let _ = control.await;
+    }
+    if let Some(why) = failed {
+        // Nothing can be stored any more, so there is nothing to drain: what was acknowledged is in the log.
+        return Err(why.into());
+    }
+    tracing::info!("stopping: clients are told, sessions and messages are on disk before the end; again to stop at once");
+    tokio::select! {
+        stopped = server.stop() => stopped,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// A service that runs.
+pub struct Server {
+    storage: Arc<Storage>,
+    sequencer: Arc<Sequencer>,
+    hook: Arc<ChatHook>,
+    broker: Broker,
+    accounts: Arc<Accounts>,
+    addresses: Vec<SocketAddr>,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    /// Opens the store and listens. What cannot be done is one sentence, and nothing is left behind.
+    pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
+        let mut listeners = Vec::new();
+        for address in settings.listen.0.iter() {
+            listeners.push(listen(*address).await?);
+        }
+        let storage = Storage::open(&settings.data, options(settings))?;
+        Server::start_on(settings, storage, Arc::new(SystemClock), listeners).await
+    }
+
+    /// Starts on a store and listeners that are open.
+    pub async fn start_on(
+        settings: &Settings,
+        storage: Storage,
+        clock: Arc<dyn Clock>,
+        listeners: Vec<TcpListener>,
+    ) -> Result<Server, ServerError> {
+        let storage = Arc::new(storage);
+        let open = Open {
+            by_name: settings.dev,
+            anonymous: settings.dev || settings.users.anonymous,
+            generic: settings.dev,
+        };
+        let hook = ChatHook::new(storage.reader(), open);
+        let options = sequencer::Options {
+            dev: settings.dev || settings.users.auto_create,
+            ..sequencer::Options::default()
+        };
+        let sink = Arc::<ChatHook>::clone(&hook);
+        let sequencer = Arc::new(Sequencer::start(Arc::clone(&storage), sink, Arc::clone(&clock), options));
+        let operations = Arc::new(Operations::default());
+        operations.join(&sequencer);
+        let store: Arc<dyn Store> =
+            Arc::new(SessionStore::new(storage.reader(), operations, Arc::clone(&clock)));
+        let users = SequencedUsers::new(Arc::clone(&sequencer), hook.admin());
+        let users = LiveUsers::new(users, Arc::clone(&hook), Arc::clone(&store));
+        let accounts =
+            Arc::new(Accounts::new(storage.reader(), Arc::new(users) as Arc<dyn UserAdmin>, Arc::clone(&clock))?);
+        let broker = Broker::new(config(settings, clock), Arc::<ChatHook>::clone(&hook), store);
+        hook.join(&sequencer, broker.clone(), Arc::clone(&accounts));
+
+        let starting = broker.clone();
+        let started = tokio::task::spawn_blocking(move || starting.start()).await;
+        started.unwrap_or_else(|error| Err(StoreError::new(format!("the start was cut short: {error}"))))?;
+        let mut tasks = JoinSet::new();
+        let mut addresses = Vec::new();
+        for listener in listeners {
+            addresses.extend(listener.local_addr());
+            let broker = broker.clone();
+            tasks.spawn(async move { broker.serve(listener).await });
+        }
+        let tending = broker.clone();
+        tasks.spawn(async move { tending.tend().await });
+        Ok(Server { storage, sequencer, hook, broker, accounts, addresses, tasks })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The accounts, for whoever administers them.
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
+    }
+
+    /// The broker, for figures.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// The store, for figures.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// Waits until the store has failed, and says why. Usually for ever.
+    pub async fn failure(&self) -> Poisoned {
+        loop {
+            if let Some(why) = self.storage.poisoned() {
+                return why;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Stops: nobody new, everyone told, everything stored.
+    ///
+    /// # Errors
+    /// When the store has failed; what was acknowledged is in it.
+    pub async fn stop(self) -> Result<(), ServerError> {
+        let Server { storage, sequencer, hook, broker, accounts, mut tasks, .. } = self;
+        broker.stop(DRAIN).await;
+        while tasks.join_next().await.is_some() {}
+        hook.leave();
+        drop((hook, broker, accounts));
+        let stopped = tokio::task::spawn_blocking(move || {
+            // Others hold these for the moment of a call at most.
+            let sequencer = last_holder(sequencer);
+            let answered = sequencer.stop();
+            last_holder(storage).close()?;
+            answered
+        });
+        match stopped.await {
+            Ok(stopped) => Ok(stopped?),
+            Err(error) => Err(StoreError::new(format!("the stop was cut short: {error}")).into()),
+        }
+    }
+}
+
+/// Waits until nobody else holds a thing.
+fn last_holder<T>(mut held: Arc<T>) -> T {
+    loop {
+        match Arc::try_unwrap(held) {
+            Ok(thing) => return thing,
+            Err(still_held) => held = still_held,
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another program listens there; stop it, or choose another address with --listen".to_owned()
+            }
+            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "this user may not use that port".to_owned(),
+            _ => error.to_string(),
+        };
+        ServerError::Listen { address, why }
+    })
+}
+
+/// The storage part of the settings.
+pub fn options(settings: &Settings) -> Options {
+    let storage = &settings.storage;
+    Options {
+        overlay_bytes: storage.overlay_bytes.as_usize(),
+        overlay_age: storage.overlay_age,
+        block_cache_bytes: storage.block_cache_bytes.as_usize(),
+        segment_bytes: storage.segment_bytes.0,
+        ..Options::default()
+    }
+}
+
+/// The broker's clock is the store's.
+struct BrokerClock(Arc<dyn Clock>);
+
+impl chasqui_broker::config::Clock for BrokerClock {
+    fn now_ms(&self) -> u64 {
+        self.0.now_ms()
+    }
+}
+
+fn config(settings: &Settings, clock: Arc<dyn Clock>) -> Config {
+    let bounded = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+    Config {
+        clock: Arc::new(BrokerClock(clock)),
+        max_packet_size: bounded(settings.limits.packet_bytes.0),
+        max_connect_size: bounded(settings.limits.connect_packet_bytes.0),
+        connect_timeout: settings.limits.connect_wait,
+        max_connections: settings.limits.connections as usize,
+        window_v311: u16::try_from(settings.sessions.inflight_window).unwrap_or(limits::WINDOW_V311),
+        receive_maximum: limits::RECEIVE_MAXIMUM,
+        max_session_expiry_s: u32::try_from(settings.sessions.expiry_max.as_secs()).unwrap_or(u32::MAX),
+        max_topic_levels: limits::TOPIC_MAX_LEVELS,
+        max_subscriptions: limits::SUBSCRIPTIONS_PER_SESSION,
+        ..Config::default()
+    }
+}
+

@@ -1,0 +1,10 @@
+//! The spaces of ordered records that this crate uses. The numbers are on disk: they are never reused.
+
+/// Retained messages, by topic in the order of [`chasqui_broker::retained::key_of_topic`].
+pub(crate) const RETAINED: u8 = 1;
+/// Sessions that hold plain filters, by owner and client id.
+pub(crate) const PLAIN_SESSIONS: u8 = 2;
+/// Where sessions stand in their sources, by owner and client id.
+pub(crate) const CURSORS: u8 = 3;
+/// Accounts, by user.
+pub(crate) const ACCOUNTS: u8 = 4;

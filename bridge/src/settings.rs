@@ -1,0 +1,268 @@
+//! Settings: defaults, then a TOML file, then `CHASQUI_*` variables, then flags; the later one wins.
+//!
+//! All settings are in the one table below. `limits.connections` in the file is `CHASQUI_LIMITS_CONNECTIONS` in the
+//! environment. A name nobody knows and a value that will not do are refused with their place, never passed over: a setting
+//! that was misspelt must not fall back to its default in silence.
+
+mod file;
+mod print;
+mod table;
+mod units;
+mod value;
+
+use std::{
+    ffi::OsString,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use table::{Row, settings};
+use value::{Raw, Value};
+pub use {
+    units::ByteSize,
+    value::{Addresses, LogFilter},
+};
+
+settings! {
+    Settings {
+        /// Where everything that must survive a restart is kept. One server at a time.
+        data: PathBuf = "chasqui-data";
+        /// Where MQTT 3.1.1 and 5.0 clients connect, both versions on the same port. Port 0 takes any free port.
+        /// Passwords cross this connection as they are: beyond this machine, put TLS in front of it.
+        listen: Addresses = "127.0.0.1:1883";
+        /// For trying out and for load tools: lets in any user whose password equals the name, and anonymous clients;
+        /// users come into being when first named. Refuses any listen address but loopback.
+        dev: bool = "false";
+    }
+
+    /// What the program says about itself, on stderr.
+    [log: Log] {
+        /// What is logged, and for which part of the program.
+        level: LogFilter = "info";
+    }
+
+    /// Who is let in.
+    [users: Users] {
+        /// Lets in clients without a user name. They reach generic topics only. Always on with `dev`.
+        anonymous: bool = "false";
+        /// A user comes into being when first named, by a login or by a message to them. Always on with `dev`.
+        auto_create: bool = "false";
+    }
+
+    /// Sessions, which outlive connections, and devices, the sessions that read their user's inbox.
+    [sessions: Sessions] {
+        /// The longest a session is kept after its connection ended, whatever the client asked for; 3.1.1 clients with
+        /// Clean Session 0 get this.
+        expiry_max: Duration = "30 days", "1 s" ..= "3650 days";
+        /// Messages in flight to one 3.1.1 client; a 5.0 client says its own Receive Maximum.
+        inflight_window: u32 = "32", "1" ..= "32767";
+    }
+
+    /// Bounds on what clients can ask of the server.
+    [limits: Limits] {
+        /// Connections at a time. One more is closed at once. Each takes a file descriptor: see `ulimit -n`.
+        connections: u32 = "100000", "1" ..= "16777216";
+        /// The largest MQTT packet, which 5.0 clients are told as Maximum Packet Size.
+        packet_bytes: ByteSize = "1 MiB", "640 KiB" ..= "8 MiB";
+        /// The largest CONNECT packet: until it is read nobody knows who is there.
+        connect_packet_bytes: ByteSize = "16 KiB", "1 KiB" ..= "256 KiB";
+        /// From an opened connection to its CONNECT packet.
+        connect_wait: Duration = "10 s", "1 s" ..= "10 min";
+    }
+
+    /// How the store works. The defaults suit a phone-sized and a server-sized machine alike.
+    [storage: Storage] {
+        /// Committed changes held in memory before a chunk goes down to the state store. At most twice this is held.
+        overlay_bytes: ByteSize = "64 MiB", "1 MiB" ..= "4 GiB";
+        /// The age of the oldest such change at which the chunk goes down even if it is small.
+        overlay_age: Duration = "5 s", "50 ms" ..= "10 min";
+        /// Memory for blocks of the state store that were read lately.
+        block_cache_bytes: ByteSize = "64 MiB", "1 MiB" ..= "1 TiB";
+        /// One file of the commit log.
+        segment_bytes: ByteSize = "64 MiB", "16 MiB" ..= "4 GiB";
+    }
+}
+
+/// Settings that cannot be used. Each sentence names the place that has to be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("the settings file {} cannot be read: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{}, line {line}: this is not TOML: {message}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// A name that is no setting.
+    #[error("{place}: there is no setting \"{name}\"{}; `chasqui config` shows them all", did_you_mean(.nearest.as_deref()))]
+    Unknown {
+        /// File and line, or variable.
+        place: String,
+        /// The name.
+        name: String,
+        /// The setting whose name is most like it.
+        nearest: Option<String>,
+    },
+    /// A value that will not do.
+    #[error("{place}: {reason}")]
+    Value {
+        /// File, line and key; or variable; or flag.
+        place: String,
+        /// The value and what to write instead.
+        reason: String,
+    },
+    /// `dev` with an address that others can reach.
+    #[error(
+        "dev takes any user whose password equals the name, so it listens on loopback only, and {0} is not: leave dev out, or listen on 127.0.0.1 or [::1]"
+    )]
+    DevOnOpenAddress(SocketAddr),
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!(", did you mean \"{nearest}\"?")).unwrap_or_default()
+}
+
+/// Where settings come from, beside the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The file named by `--config`; else the variable `CHASQUI_CONFIG` names it.
+    pub config: Option<PathBuf>,
+    /// The environment.
+    pub variables: Vec<(OsString, OsString)>,
+    /// Flags that were given: the flag, the setting it sets, and its value.
+    pub flags: Vec<(&'static str, &'static str, String)>,
+}
+
+/// So many letters off, a variable is a setting misspelt.
+const SLIPS: usize = 2;
+/// The variable that names the settings file.
+const CONFIG_VARIABLE: &str = "CHASQUI_CONFIG";
+
+impl Settings {
+    /// The effective settings.
+    pub fn load(sources: &Sources) -> Result<Settings, SettingsError> {
+        let mut settings = Settings::default();
+        let variables = variables(&sources.variables)?;
+        let named = variables.iter().find(|(name, _)| name == CONFIG_VARIABLE);
+        if let Some(path) = sources.config.clone().or(named.map(|(_, path)| path.into())) {
+            settings.read_file(&path)?;
+        }
+        for (name, value) in variables.into_iter().filter(|(name, _)| name != CONFIG_VARIABLE) {
+            settings.read_variable(&name, value)?;
+        }
+        for (flag, key, value) in &sources.flags {
+            let row = ROWS.iter().find(|row| row.key == *key).expect("flags name settings of the table");
+            (row.set)(&mut settings, &Raw::Text(value.clone()))
+                .map_err(|reason| SettingsError::Value { place: (*flag).to_owned(), reason })?;
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// All settings as a TOML file, each with meaning, unit, default and variable.
+    pub fn to_toml(&self) -> String {
+        print::toml(self, ROWS, SECTIONS)
+    }
+
+    fn read_file(&mut self, path: &Path) -> Result<(), SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| SettingsError::Unreadable { path: path.to_owned(), error })?;
+        let entries = file::entries(&text).map_err(|file::Malformed { line, message }| {
+            SettingsError::Malformed { path: path.to_owned(), line, message }
+        })?;
+        for entry in entries {
+            let place = format!("{}, line {}", path.display(), entry.line);
+            let Some(row) = ROWS.iter().find(|row| row.key == entry.key) else {
+                let nearest = nearest(&entry.key, ROWS.iter().map(|row| row.key.to_owned()));
+                return Err(SettingsError::Unknown { place, name: entry.key, nearest });
+            };
+            (row.set)(self, &entry.raw)
+                .map_err(|reason| SettingsError::Value { place: format!("{place}: {}", row.key), reason })?;
+        }
+        Ok(())
+    }
+
+    fn read_variable(&mut self, name: &str, value: String) -> Result<(), SettingsError> {
+        let Some(row) = ROWS.iter().find(|row| row.variable() == name) else {
+            return Err(SettingsError::Unknown {
+                place: "the environment".to_owned(),
+                name: name.to_owned(),
+                nearest: nearest(name, ROWS.iter().map(Row::variable).chain([CONFIG_VARIABLE.to_owned()])),
+            });
+        };
+        (row.set)(self, &Raw::Text(value))
+            .map_err(|reason| SettingsError::Value { place: format!("the variable {name}"), reason })
+    }
+
+    /// What no single setting can judge.
+    fn check(&self) -> Result<(), SettingsError> {
+        match self.listen.0.iter().find(|address| !address.ip().is_loopback()) {
+            Some(address) if self.dev => Err(SettingsError::DevOnOpenAddress(*address)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Our variables, as text: all that name a setting, or look as if they should. Others that begin as ours do belong to somebody else:
+/// Kubernetes sets some for every service that is called `chasqui`.
+fn variables(environment: &[(OsString, OsString)]) -> Result<Vec<(String, String)>, SettingsError> {
+    let ours = environment.iter().filter_map(|(name, value)| {
+        let name = name.to_str().filter(|name| is_ours(name))?;
+        Some(match value.to_str() {
+            Some(value) => Ok((name.to_owned(), value.to_owned())),
+            None => Err(SettingsError::Value {
+                place: format!("the variable {name}"),
+                reason: "its value is not UTF-8".to_owned(),
+            }),
+        })
+    });
+    ours.collect()
+}
+
+fn is_ours(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("CHASQUI_") else { return false };
+    let in_section = |(section, _): &(&str, &[&str])| {
+        rest.strip_prefix(&section.to_ascii_uppercase()).is_some_and(|rest| rest.starts_with('_'))
+    };
+    let is_close = |variable: &str| distance(name, variable) <= SLIPS;
+    SECTIONS.iter().any(in_section)
+        || is_close(CONFIG_VARIABLE)
+        || ROWS.iter().any(|row| is_close(&row.variable()))
+}
+
+/// The name most like a misspelt one, if any is like it at all.
+fn nearest(name: &str, names: impl Iterator<Item = String>) -> Option<String> {
+    let close = names.map(|other| (distance(name, &other), other)).min()?;
+    (close.0 <= name.len().div_ceil(4)).then_some(close.1)
+}
+
+/// How many letters have to be changed, added or left out to get from one name to the other.
+fn distance(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in to.iter().enumerate() {
+            let cost = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Installs what building and testing Chasqui need, and nothing that is there already.
+#
+#   scripts/setup.sh [part ...]      parts: build clients python deny; all of them when none is named
+#
+#   build    a C++ compiler, libclang and clang (RocksDB and its bindings), ccache; checks Rust
+#   clients  mosquitto_pub and mosquitto_sub
+#   python   Python with Paho and a protobuf compiler, in a virtual environment of its own
+#   deny     cargo-deny, built once from crates.io
+#
+# Debian packages are installed by root; anyone else is told in one sentence what is missing. Nothing is fetched or
+# written when all is there. Runs at the same time wait for each other.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+cache="${XDG_CACHE_HOME:-$HOME/.cache}"
+venv="$cache/chasqui-venv"
+tools="$cache/chasqui-tools"
+deny_version=0.20.2
+
+fail() {
+    echo "setup: $*" >&2
+    exit 1
+}
+
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+has_libclang() {
+    compgen -G "${LIBCLANG_PATH:-/nonexistent}/libclang*" >/dev/null ||
+        compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
+        compgen -G '/usr/lib*/libclang*.so*' >/dev/null ||
+        compgen -G '/usr/lib/*-linux-gnu/libclang*.so*' >/dev/null
+}
+
+check_rust() {
+    has cargo || fail "Rust is missing: install it from https://rustup.rs and run this again."
+    local want have
+    want=$(sed -nE 's/^rust-version = "([0-9.]+)"$/\1/p' Cargo.toml)
+    have=$(rustc --version | cut -d' ' -f2)
+    [ "$(printf '%s\n' "$want" "$have" | sort -V | head -n1)" = "$want" ] ||
+        fail "Rust $want or newer is needed and $have is installed: run 'rustup update stable'."
+    for tool in fmt clippy; do
+        cargo "$tool" --version >/dev/null 2>&1 ||
+            fail "rustfmt or clippy is missing: run 'rustup component add rustfmt clippy'."
+    done
+}
+
+# Adds to `missing` the Debian packages whose programs are not there.
+find_missing() {
+    for part in "${parts[@]}"; do
+        case "$part" in
+        build)
+            has g++ && has gcc || missing+=(g++)
+            has_libclang || missing+=(libclang-dev)
+            has clang || missing+=(clang)
+            has ccache || missing+=(ccache)
+            ;;
+        clients)
+            has mosquitto_pub && has mosquitto_sub || missing+=(mosquitto-clients)
+            ;;
+        python)
+            python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3 python3-venv)
+            ;;
+        deny)
+            has gcc || missing+=(gcc)
+            ;;
+        *)
+            fail "there is no part '$part': use build, clients, python or deny."
+            ;;
+        esac
+    done
+}
+
+install_missing() {
+    local line="apt-get install -y --no-install-recommends ${missing[*]}"
+    has apt-get || fail "${missing[*]} (by Debian's names) must be installed first: there is no apt-get here to do it."
+    [ "$(id -u)" = 0 ] || fail "${missing[*]} must be installed first: sudo $line"
+    echo "setup: installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -o DPkg::Lock::Timeout=300 update -qq
+    # shellcheck disable=SC2086 # the words of the line are the arguments
+    apt-get -o DPkg::Lock::Timeout=300 ${line#apt-get } -qq >/dev/null
+}
+
+# The environment is as good as new while the stamp in it says what it was made from.
+ensure_venv() {
+    local stamp
+    stamp=$({ python3 --version && cat tests/interop/requirements.txt; } | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$venv/chasqui-stamp" 2>/dev/null)" = "$stamp" ] && "$venv/bin/python" --version >/dev/null 2>&1 && return
+    echo "setup: preparing Python in $venv"
+    rm -rf -- "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/interop/requirements.txt
+    echo "$stamp" >"$venv/chasqui-stamp"
+}
+
+# Unoptimised and without its network part: compiles in about a minute, and reads one lock file.
+ensure_deny() {
+    [ "$("$tools/bin/cargo-deny" --version 2>/dev/null)" = "cargo-deny $deny_version" ] && return
+    echo "setup: building cargo-deny $deny_version"
+    local target
+    target=$(mktemp -d)
+    CARGO_TARGET_DIR="$target" CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 cargo install --quiet --locked --debug \
+        --no-default-features --root "$tools" "cargo-deny@$deny_version"
+    rm -rf -- "$target"
+}
+
+parts=("$@")
+[ ${#parts[@]} -gt 0 ] || parts=(build clients python deny)
+missing=()
+
+mkdir -p "$cache"
+exec 9>"$cache/chasqui-setup.lock"
+flock 9
+
+find_missing
+[ ${#missing[@]} -eq 0 ] || install_missing
+for part in "${parts[@]}"; do
+    case "$part" in
+    build) check_rust ;;
+    python) ensure_venv ;;
+    deny) check_rust && ensure_deny ;;
+    esac
+done

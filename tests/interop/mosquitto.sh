@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# The quick start, word for word as a person would type it: mosquitto_pub and mosquitto_sub.
+#
+#   mosquitto.sh list                          names of the stories
+#   mosquitto.sh HOST PORT mqttv311|mqttv5 STORY   tells one to a broker; ends with 0, or 1 and a sentence
+#
+# A name that begins with generic_ holds on any broker.
+set -euo pipefail
+
+# How long anything may take, in seconds; as in harness.py.
+patience=${CHASQUI_PATIENCE:-20}
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+pub() {
+    mosquitto_pub -h "$host" -p "$port" -V "$version" "$@"
+}
+
+sub() {
+    mosquitto_sub -h "$host" -p "$port" -V "$version" -W "$patience" "$@"
+}
+
+# A session that is there from now on, connected or not.
+register() {
+    sub -E -c -q 1 "$@" || fail "the subscription '$*' was not acknowledged"
+}
+
+# texts: the message texts in the events on standard input, one on a line.
+texts() {
+    sed -nE 's/.*"text": *"([^"]*)".*/\1/p'
+}
+
+say() {
+    printf '{"body":{"text":"%s"}}' "$1"
+}
+
+equal() {
+    [ "$2" = "$3" ] || fail "$1: wanted '$2', got '$3'"
+}
+
+story_quick_start() {
+    local bob=(-u bob -P bob -i phone) alice=(-u alice -P alice -i laptop) event receipt
+    register "${bob[@]}" -t json/u/bob/in
+    register "${alice[@]}" -t 'json/u/alice/receipts/#'
+    pub "${alice[@]}" -i sender -q 1 -t json/u/bob/send -m "$(say hello)" || fail "alice cannot send"
+    event=$(sub "${bob[@]}" -c -q 1 -t json/u/bob/in -C 1) || fail "bob got nothing"
+    equal "text" hello "$(texts <<<"$event")"
+    grep -qE '"seq": *"1"' <<<"$event" || fail "the event has no \"seq\":\"1\": $event"
+    receipt=$(sub "${alice[@]}" -c -q 1 -t 'json/u/alice/receipts/#' -C 1 -F '%t %p') || fail "alice got no receipt"
+    grep -qE '^json/u/alice/receipts/u/bob .*"delivered": *"1"' <<<"$receipt" || fail "not delivered: $receipt"
+}
+
+story_ten_while_away() {
+    local bob=(-u bob -P bob -i phone -c -q 1 -t json/u/bob/in) wanted got
+    register "${bob[@]}"
+    wanted=$(printf 'message %s\n' 1 2 3 4 5 6 7 8 9 10)
+    while read -r words; do
+        say "$words"
+        echo
+    done <<<"$wanted" | pub -u alice -P alice -i laptop -q 1 -t json/u/bob/send -l || fail "alice cannot send"
+    got=$(sub "${bob[@]}" -C 10 | texts) || fail "bob did not get ten messages"
+    equal "what waited" "$wanted" "$got"
+    pub -u alice -P alice -i laptop -q 1 -t json/u/bob/send -m "$(say last)"
+    got=$(sub "${bob[@]}" -C 1 | texts) || fail "bob did not get the last message"
+    equal "what came after them" last "$got"
+}
+
+story_generic_retained() {
+    local got
+    pub -u carol -P carol -q 1 -r -t garden/light -m on || fail "carol cannot publish"
+    got=$(sub -u carol -P carol -t 'garden/#' -C 1 -F '%t %p %r') || fail "nothing came"
+    equal "retained message" "garden/light on 1" "$got"
+}
+
+story_generic_will() {
+    local log pid got
+    register -u carol -P carol -i watcher -t 'wills/#'
+    log=$(mktemp)
+    stdbuf -oL mosquitto_sub -h "$host" -p "$port" -V "$version" -u carol -P carol -i mortal -d -t any/thing \
+        --will-topic wills/mortal --will-payload gone --will-qos 1 >"$log" 2>&1 &
+    pid=$!
+    until grep -q SUBACK "$log"; do
+        kill -0 "$pid" 2>/dev/null || fail "the client with the will ended: $(cat "$log")"
+        sleep 0.02
+    done
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null || true
+    rm -f -- "$log"
+    got=$(sub -u carol -P carol -i watcher -c -q 1 -t 'wills/#' -C 1 -F '%t %p') || fail "no will came"
+    equal "will" "wills/mortal gone" "$got"
+}
+
+if [ "${1:-}" = list ]; then
+    declare -F | sed -nE 's/^declare -f story_//p'
+    exit
+fi
+host=$1 port=$2 version=$3
+declare -F "story_$4" >/dev/null || fail "there is no story '$4': see 'mosquitto.sh list'"
+"story_$4"
