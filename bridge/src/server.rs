@@ -99,7 +99,9 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         // Nothing can be stored any more, so there is nothing to drain: what was acknowledged is in the log.
         return Err(why.into());
     }
-    tracing::info!("stopping: clients are told, sessions and messages are on disk before the end; again to stop at once");
+    tracing::info!(
+        "stopping: clients are told, sessions and messages are on disk before the end; again to stop at once"
+    );
     tokio::select! {
         stopped = server.stop() => stopped,
         _ = terminate.recv() => Ok(()),
@@ -155,8 +157,11 @@ impl Server {
             Arc::new(SessionStore::new(storage.reader(), operations, Arc::clone(&clock)));
         let users = SequencedUsers::new(Arc::clone(&sequencer), hook.admin());
         let users = LiveUsers::new(users, Arc::clone(&hook), Arc::clone(&store));
-        let accounts =
-            Arc::new(Accounts::new(storage.reader(), Arc::new(users) as Arc<dyn UserAdmin>, Arc::clone(&clock))?);
+        let accounts = Arc::new(Accounts::new(
+            storage.reader(),
+            Arc::new(users) as Arc<dyn UserAdmin>,
+            Arc::clone(&clock),
+        )?);
         let broker = Broker::new(config(settings, clock), Arc::<ChatHook>::clone(&hook), store);
         hook.join(&sequencer, broker.clone(), Arc::clone(&accounts));
 
@@ -291,4 +296,3 @@ fn config(settings: &Settings, clock: Arc<dyn Clock>) -> Config {
         ..Config::default()
     }
 }
-

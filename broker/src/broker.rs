@@ -81,7 +81,8 @@ impl Broker {
                 Err(error) => failed = Some(error),
             }
             link.set_persistent(true);
-            for subscription in session.record.subscriptions.iter().filter(|subscription| subscription.plain) {
+            for subscription in session.record.subscriptions.iter().filter(|subscription| subscription.plain)
+            {
                 inner.route(&link, subscription);
             }
         })?;
@@ -172,7 +173,10 @@ impl Broker {
     pub async fn stop(&self, patience: Duration) {
         self.inner.stopping.send_replace(true);
         for link in self.inner.registry.connected() {
-            link.push(crate::link::Event::Close(ReasonCode::ServerShuttingDown, "the server is shutting down"));
+            link.push(crate::link::Event::Close(
+                ReasonCode::ServerShuttingDown,
+                "the server is shutting down",
+            ));
         }
         let drained = async {
             while self.connections() > 0 {
@@ -224,7 +228,8 @@ impl Inner {
     /// Takes the plain filters of a session out of the index.
     pub(crate) fn unroute(&self, link: &Arc<crate::link::Link>, subscriptions: &[StoredSubscription]) {
         let plain = subscriptions.iter().filter(|subscription| subscription.plain);
-        self.router.unsubscribe_all(plain.map(|subscription| &*subscription.filter), &Subscriber(Arc::clone(link)));
+        self.router
+            .unsubscribe_all(plain.map(|subscription| &*subscription.filter), &Subscriber(Arc::clone(link)));
     }
 
     /// Publishes a will: authorised now, as whoever left it.
@@ -237,7 +242,11 @@ impl Inner {
             }
             Route::Refused(_, sentence) => {
                 self.stats.publishes_refused.count();
-                tracing::info!(owner = &*client.session.owner, client_id = &*client.session.client_id, "a will was refused: {sentence}");
+                tracing::info!(
+                    owner = &*client.session.owner,
+                    client_id = &*client.session.client_id,
+                    "a will was refused: {sentence}"
+                );
             }
         }
     }
@@ -270,10 +279,13 @@ impl Inner {
             ops.push(StoreOp::PutSession(due.session, Box::new(record)));
         }
         let (sender, receiver) = std::sync::mpsc::channel();
-        self.store.commit(ops, Some(Box::new(move |result| {
-            // Nobody waits any more only when the start has failed already.
-            let _ = sender.send(result);
-        })));
+        self.store.commit(
+            ops,
+            Some(Box::new(move |result| {
+                // Nobody waits any more only when the start has failed already.
+                let _ = sender.send(result);
+            })),
+        );
         receiver.recv().map_err(|_| StoreError::new("the store gave no answer while the server started"))?
     }
 
@@ -301,7 +313,8 @@ impl Inner {
         let link = self.registry.link(key);
         let connected = link.as_ref().is_some_and(|link| link.is_connected());
         let stored = self.store.session(key)?;
-        let Some(mut record) = stored.map(|stored| stored.record).filter(|record| !connected && record.disconnected_ms != 0)
+        let Some(mut record) =
+            stored.map(|stored| stored.record).filter(|record| !connected && record.disconnected_ms != 0)
         else {
             // It is back: what was due is not.
             self.store.commit(vec![StoreOp::RemoveDue(due.clone())], None);

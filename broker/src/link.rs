@@ -307,7 +307,8 @@ mod tests {
     }
 
     fn tail(position: u64) -> Arc<Tail> {
-        let item = Item { position, topic: ByteStr::from_static("u/alice/in"), stored: Bytes::new(), message: None };
+        let item =
+            Item { position, topic: ByteStr::from_static("u/alice/in"), stored: Bytes::new(), message: None };
         Arc::new(Tail { source: SourceId::new("in/alice"), items: vec![item] })
     }
 

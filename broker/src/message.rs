@@ -71,7 +71,8 @@ impl Message {
 
     /// Reads a stored message back.
     pub fn decode(bytes: &[u8]) -> Result<Message, StoreError> {
-        let damaged = || StoreError::new("a stored message is damaged: it is not a version, a time and a PUBLISH");
+        let damaged =
+            || StoreError::new("a stored message is damaged: it is not a version, a time and a PUBLISH");
         let (&version, rest) = bytes.split_first().ok_or_else(damaged)?;
         if version != STORED_VERSION {
             return Err(StoreError::new(format!(
@@ -81,15 +82,17 @@ impl Message {
         let (received_ms, packet) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
         let packet = Bytes::copy_from_slice(packet);
         match client::decode(Version::V5, &packet, 0, &Limits::UNLIMITED) {
-            Ok(Some((ServerPacket::Publish(publish, identifiers), len))) if len == packet.len() => Ok(Message {
-                topic: publish.topic,
-                payload: publish.payload,
-                qos: publish.qos,
-                retain: publish.retain,
-                properties: publish.properties,
-                received_ms: u64::from_le_bytes(*received_ms),
-                identifiers,
-            }),
+            Ok(Some((ServerPacket::Publish(publish, identifiers), len))) if len == packet.len() => {
+                Ok(Message {
+                    topic: publish.topic,
+                    payload: publish.payload,
+                    qos: publish.qos,
+                    retain: publish.retain,
+                    properties: publish.properties,
+                    received_ms: u64::from_le_bytes(*received_ms),
+                    identifiers,
+                })
+            }
             _ => Err(damaged()),
         }
     }

@@ -128,7 +128,9 @@ impl Registry {
     pub(crate) fn connected(&self) -> Vec<Arc<Link>> {
         let mut links = Vec::new();
         for shard in &self.shards {
-            links.extend(shard.lock().values().filter_map(|slot| slot.link.clone()).filter(|link| link.is_connected()));
+            links.extend(
+                shard.lock().values().filter_map(|slot| slot.link.clone()).filter(|link| link.is_connected()),
+            );
         }
         links
     }

@@ -4,7 +4,9 @@ mod support;
 
 use chasqui_broker::Config;
 use chasqui_broker::codec::client::ServerPacket;
-use chasqui_broker::codec::{PublishOut, PublishProperties, QoS, ReasonCode, RetainHandling, SubscriptionOptions, Version};
+use chasqui_broker::codec::{
+    PublishOut, PublishProperties, QoS, ReasonCode, RetainHandling, SubscriptionOptions, Version,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Client, Hello, Server, TestClock, both};
@@ -72,7 +74,8 @@ async fn overlapping_subscriptions_deliver_once_with_all_identifiers() {
 async fn no_local_and_retain_as_published_are_obeyed() {
     let server = Server::start().await;
     let mut client = server.client(Version::V5, "c").await;
-    let options = SubscriptionOptions { no_local: true, retain_as_published: true, ..SubscriptionOptions::qos(Q1) };
+    let options =
+        SubscriptionOptions { no_local: true, retain_as_published: true, ..SubscriptionOptions::qos(Q1) };
     client.subscribe_with(&[("a", options)], None).await;
     client.publish("a", b"mine").await;
     client.nothing().await;
@@ -87,7 +90,9 @@ async fn a_retained_message_is_sent_to_new_subscriptions_and_goes_with_an_empty_
         let server = Server::start().await;
         let mut publisher = server.client(version, "p").await;
         for (topic, payload) in [("r/a", &b"1"[..]), ("r/b", b"2"), ("s", b"3")] {
-            publisher.publish_with(PublishOut { qos: Q1, retain: true, ..PublishOut::new(topic, payload) }).await;
+            publisher
+                .publish_with(PublishOut { qos: Q1, retain: true, ..PublishOut::new(topic, payload) })
+                .await;
         }
         let mut client = server.client(version, "c").await;
         client.subscribe(&[("r/+", Q1)]).await;
@@ -187,7 +192,10 @@ async fn what_was_not_acknowledged_is_sent_again_with_its_packet_id_and_dup() {
         let mut phone = Client::connect(server.address, &hello).await;
         for original in [&sent[0], &sent[2], &sent[3]] {
             let again = phone.take().await;
-            assert_eq!((again.packet_id, &again.payload, again.dup), (original.packet_id, &original.payload, true));
+            assert_eq!(
+                (again.packet_id, &again.payload, again.dup),
+                (original.packet_id, &original.payload, true)
+            );
         }
         phone.nothing().await;
         publisher.publish("a", b"new").await;
@@ -282,7 +290,8 @@ async fn a_will_is_published_when_the_connection_is_lost_and_not_after_disconnec
 #[tokio::test]
 async fn a_delayed_will_waits_and_is_forgotten_when_the_client_is_back() {
     let clock = TestClock::new();
-    let server = Server::start_with(Config { clock: Arc::<TestClock>::clone(&clock), ..Config::default() }).await;
+    let server =
+        Server::start_with(Config { clock: Arc::<TestClock>::clone(&clock), ..Config::default() }).await;
     let mut watcher = server.client(Version::V5, "w").await;
     watcher.subscribe(&[("gone", Q1)]).await;
     let mut hello = Hello::new(Version::V5, "phone").kept().will("gone", b"x", Q1, false);
@@ -308,7 +317,8 @@ async fn a_delayed_will_waits_and_is_forgotten_when_the_client_is_back() {
 #[tokio::test]
 async fn a_session_expires_and_its_will_with_it() {
     let clock = TestClock::new();
-    let server = Server::start_with(Config { clock: Arc::<TestClock>::clone(&clock), ..Config::default() }).await;
+    let server =
+        Server::start_with(Config { clock: Arc::<TestClock>::clone(&clock), ..Config::default() }).await;
     let mut watcher = server.client(Version::V5, "w").await;
     watcher.subscribe(&[("gone", Q1)]).await;
     let mut hello = Hello::new(Version::V5, "phone").will("gone", b"x", Q1, false);
@@ -397,16 +407,23 @@ async fn properties_travel_with_the_message() {
 #[tokio::test]
 async fn messages_that_expired_are_not_sent() {
     let clock = TestClock::new();
-    let server = Server::start_with(Config { clock: Arc::<TestClock>::clone(&clock), ..Config::default() }).await;
+    let server =
+        Server::start_with(Config { clock: Arc::<TestClock>::clone(&clock), ..Config::default() }).await;
     let hello = Hello::new(Version::V5, "phone").kept();
     let mut phone = Client::connect(server.address, &hello).await;
     phone.subscribe(&[("a", Q1), ("r", Q1)]).await;
     phone.disconnect().await;
     let mut publisher = server.client(Version::V5, "p").await;
-    let expiring =
-        |seconds| PublishProperties { message_expiry_interval: Some(seconds), ..PublishProperties::default() };
+    let expiring = |seconds| PublishProperties {
+        message_expiry_interval: Some(seconds),
+        ..PublishProperties::default()
+    };
     let (short, long) = (expiring(10), expiring(100));
-    let out = |properties, payload| PublishOut { qos: Q1, properties: Some(properties), ..PublishOut::new("a", payload) };
+    let out = |properties, payload| PublishOut {
+        qos: Q1,
+        properties: Some(properties),
+        ..PublishOut::new("a", payload)
+    };
     publisher.publish_with(out(&short, b"short")).await;
     publisher.publish_with(out(&long, b"long")).await;
     clock.advance(Duration::from_secs(20));

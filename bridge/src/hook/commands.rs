@@ -8,8 +8,8 @@ use chasqui_broker::hook::{self, Client, Done};
 use chasqui_proto::limits::COMMAND_MAX_BYTES;
 use chasqui_proto::topic::{Direction, Verb};
 use chasqui_proto::{
-    ChatName, ClientMsgId, DeviceId, ErrorCode, Outgoing, ParsedTopic, Refusal, SEQ_PROPERTY, Seq, Topic, UserId,
-    json, v1,
+    ChatName, ClientMsgId, DeviceId, ErrorCode, Outgoing, ParsedTopic, Refusal, SEQ_PROPERTY, Seq, Topic,
+    UserId, json, v1,
 };
 use std::sync::Arc;
 
@@ -33,9 +33,7 @@ pub(super) fn request(
         Some(ParsedTopic { json, topic }) => command(&caller, json, topic, &message.payload, client, will),
         None => Err(ErrorCode::InvalidTopic.into()),
     });
-    let command = command.unwrap_or_else(|refusal| {
-        Reject { caller, client_msg_id: None, refusal }.into()
-    });
+    let command = command.unwrap_or_else(|refusal| Reject { caller, client_msg_id: None, refusal }.into());
     // A will has no order among what its connection sent: it comes after all of it.
     Request { origin: client.connection, token, command, extra: None }
 }

@@ -21,7 +21,6 @@ use crate::machine::command::{Attach, Detach, Heads};
 use crate::machine::{Command, Outcome};
 use crate::sequencer::{Answer, Committed, Request, Sequencer, Sink, Unanswered};
 use asks::Asks;
-use ops::origin_of;
 use chasqui_broker::Broker;
 use chasqui_broker::codec::{QoS, ReasonCode};
 use chasqui_broker::hook::{
@@ -33,6 +32,7 @@ use chasqui_proto::filter::{FilterScope, ParsedFilter, Reader as Subscriber};
 use chasqui_proto::{DeviceId, ErrorCode, ParsedTopic, Refusal, UserId};
 use chasqui_storage::{Batch, Poisoned, Reader};
 use connections::Connections;
+use ops::origin_of;
 use parking_lot::{Mutex, RwLock};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -113,7 +113,8 @@ impl ChatHook {
         if let Some(sequencer) = self.sequencer() {
             return sequencer.submit(requests);
         }
-        let unanswered = requests.iter().map(|request| Unanswered { origin: request.origin, token: request.token });
+        let unanswered =
+            requests.iter().map(|request| Unanswered { origin: request.origin, token: request.token });
         self.poisoned(unanswered.collect(), &stopped());
     }
 
@@ -207,7 +208,9 @@ impl Hook for ChatHook {
     fn route(&self, client: &Client, topic: &str) -> Route {
         match ParsedTopic::parse(topic) {
             Ok(None) if self.open.generic => Route::Plain,
-            Ok(None) => Route::Refused(ReasonCode::NotAuthorized, "generic topics are not open on this server"),
+            Ok(None) => {
+                Route::Refused(ReasonCode::NotAuthorized, "generic topics are not open on this server")
+            }
             // What is ours and wrong is refused like a command, so that 3.1.1 devices hear of it in their inbox.
             Ok(Some(_)) | Err(_) if client.user().is_some() => Route::Command,
             Ok(Some(_)) | Err(_) => {
@@ -236,8 +239,7 @@ impl Hook for ChatHook {
         // A persistent session that reads its inbox at QoS 1 or 2 is a device.
         let becomes_device = client.persistent
             && filters.iter().any(|(filter, qos)| {
-                *qos > QoS::AtMostOnce
-                    && matches!(&filter.scope, FilterScope::Own(own) if own.covers_in())
+                *qos > QoS::AtMostOnce && matches!(&filter.scope, FilterScope::Own(own) if own.covers_in())
             });
         let has_own = filters.iter().any(|(filter, _)| matches!(filter.scope, FilterScope::Own(_)));
         let (Some(user), Some(device)) = (user.filter(|_| has_own), device) else {
@@ -279,7 +281,9 @@ impl Hook for ChatHook {
     }
 
     fn ended(&self, session: &SessionKey) {
-        let (Some(user), Ok(device)) = (user_of(session), DeviceId::parse(&session.client_id)) else { return };
+        let (Some(user), Ok(device)) = (user_of(session), DeviceId::parse(&session.client_id)) else {
+            return;
+        };
         self.ask(origin_of(session), Detach { user, device }.into(), |outcome| {
             if let Err(error) = outcome {
                 tracing::error!("a device could not be detached: {error}");

@@ -113,13 +113,13 @@ pub(super) fn read(
             .map(|(position, stored)| Item { position, topic: topic.clone(), stored, message: None })
             .collect()
     } else {
-        let states = reader
-            .read_states(source.0.as_bytes(), Some(after), limit.items, limit.bytes)
-            .map_err(failed)?;
+        let states =
+            reader.read_states(source.0.as_bytes(), Some(after), limit.items, limit.bytes).map_err(failed)?;
         states
             .into_iter()
             .map(|state| {
-                let topic = ByteStr::try_from(state.topic).map_err(|error| StoreError::new(error.to_string()))?;
+                let topic =
+                    ByteStr::try_from(state.topic).map_err(|error| StoreError::new(error.to_string()))?;
                 Ok(Item { position: state.position, topic, stored: state.value, message: None })
             })
             .collect::<Result<_, StoreError>>()?
@@ -137,23 +137,28 @@ pub(super) fn view(reader: &Reader, client: &Client, grant: &SourceGrant, item: 
         SourceKind::Log | SourceKind::Queue => inbox_payload(reader, client, item),
     };
     let payload = payload.and_then(|payload| match (payload, grant.encoding, grant.kind) {
-        (Some(payload), JSON, SourceKind::State) => {
-            json::from_protobuf::<v1::Receipt>(&payload).map(|json| Some(json.into())).map_err(|e| e.to_string())
-        }
-        (Some(payload), JSON, _) => {
-            json::from_protobuf::<v1::Event>(&payload).map(|json| Some(json.into())).map_err(|e| e.to_string())
-        }
+        (Some(payload), JSON, SourceKind::State) => json::from_protobuf::<v1::Receipt>(&payload)
+            .map(|json| Some(json.into()))
+            .map_err(|e| e.to_string()),
+        (Some(payload), JSON, _) => json::from_protobuf::<v1::Event>(&payload)
+            .map(|json| Some(json.into()))
+            .map_err(|e| e.to_string()),
         (payload, ..) => Ok(payload),
     });
     let payload: Bytes = match payload {
         Ok(Some(payload)) => payload,
         Ok(None) => return View::Skip,
         Err(error) => {
-            tracing::error!(source = &*grant.source.0, position = item.position, "an item was left out: {error}");
+            tracing::error!(
+                source = &*grant.source.0,
+                position = item.position,
+                "an item was left out: {error}"
+            );
             return View::Skip;
         }
     };
-    let topic = if grant.encoding == JSON { text(&format!("json/{}", &*item.topic)) } else { item.topic.clone() };
+    let topic =
+        if grant.encoding == JSON { text(&format!("json/{}", &*item.topic)) } else { item.topic.clone() };
     View::Send(Message {
         topic,
         payload,
@@ -167,11 +172,12 @@ pub(super) fn view(reader: &Reader, client: &Client, grant: &SourceGrant, item: 
 
 fn inbox_payload(reader: &Reader, client: &Client, item: &Item) -> Result<Option<Bytes>, String> {
     let (Some(owner), Some(device)) = (user_of(&client.session), device_of(client)) else { return Ok(None) };
-    let fetch = |conversation: &ConversationId, seq: Seq| -> Result<Option<Bytes>, chasqui_storage::KvError> {
-        let log: LogId = names::conversation(conversation);
-        let entries = reader.read_log(&log, seq.0, 1, usize::MAX)?;
-        Ok(entries.into_iter().find(|(found, _)| *found == seq.0).map(|(_, stored)| stored))
-    };
+    let fetch =
+        |conversation: &ConversationId, seq: Seq| -> Result<Option<Bytes>, chasqui_storage::KvError> {
+            let log: LogId = names::conversation(conversation);
+            let entries = reader.read_log(&log, seq.0, 1, usize::MAX)?;
+            Ok(entries.into_iter().find(|(found, _)| *found == seq.0).map(|(_, stored)| stored))
+        };
     match entry::render(&item.stored, &owner, &device, fetch).map_err(|error| error.to_string())? {
         Rendered::Skip => Ok(None),
         Rendered::Event(payload) => Ok(Some(payload)),

@@ -398,4 +398,3 @@ impl SourceReader for Inner {
         self.store.retained(filter, resume, max_items)
     }
 }
-

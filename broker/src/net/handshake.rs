@@ -32,10 +32,15 @@ impl From<StoreError> for Refused {
 }
 
 /// Takes a connection through its CONNECT. `None` when it was turned away, or never said anything.
-pub(super) async fn welcome(inner: &Arc<Inner>, mut stream: TcpStream, peer: SocketAddr) -> Option<Connection> {
+pub(super) async fn welcome(
+    inner: &Arc<Inner>,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<Connection> {
     let mut input = Input::default();
     let timeout = inner.config.connect_timeout;
-    let Ok(connect) = tokio::time::timeout(timeout, read_connect(inner, &mut stream, &mut input)).await else {
+    let Ok(connect) = tokio::time::timeout(timeout, read_connect(inner, &mut stream, &mut input)).await
+    else {
         inner.stats.connect_timeouts.count();
         return None;
     };
@@ -130,7 +135,13 @@ async fn admit(
     };
     let asked_expiry_s = match connect.version {
         Version::V5 => connect.properties.session_expiry_interval.unwrap_or(0),
-        Version::V311 => if connect.clean_start { 0 } else { u32::MAX },
+        Version::V311 => {
+            if connect.clean_start {
+                0
+            } else {
+                u32::MAX
+            }
+        }
     };
     let expiry_s = asked_expiry_s.min(inner.config.max_session_expiry_s);
     let keep_alive_s = match inner.config.max_keep_alive_s {
@@ -158,13 +169,8 @@ async fn admit(
         Version::V311 => inner.config.window_v311,
         Version::V5 => connect.properties.receive_maximum.unwrap_or(u16::MAX).min(inner.config.window_v5),
     };
-    let terms = Terms {
-        peer: to,
-        window: usize::from(window),
-        expiry_s,
-        keep_alive_s,
-        bounds: inner.config.mailbox,
-    };
+    let terms =
+        Terms { peer: to, window: usize::from(window), expiry_s, keep_alive_s, bounds: inner.config.mailbox };
     inner.hook.connected(&client);
     let opened = open(inner, connect, &client, &claim, terms).await;
     if opened.is_err() {
@@ -238,11 +244,7 @@ async fn authenticate(inner: &Arc<Inner>, login: Login) -> Result<Admission, Ref
     })
 }
 
-fn check_will(
-    inner: &Arc<Inner>,
-    client: &Client,
-    connect: &Connect,
-) -> Result<Option<StoredWill>, Refused> {
+fn check_will(inner: &Arc<Inner>, client: &Client, connect: &Connect) -> Result<Option<StoredWill>, Refused> {
     let Some(will) = &connect.will else { return Ok(None) };
     if will.qos == QoS::ExactlyOnce {
         // [MQTT-3.2.2-12]
@@ -310,9 +312,12 @@ async fn resume(
     // What the index holds from before is put in again as far as it is granted.
     inner.unroute(&claim.link, subscriptions);
     let mut turn = Turn::default();
-    let resumed = inner.with_context(|cx| session.resume(&stored.record, &stored.cursors, grants, cx, &mut turn));
+    let resumed =
+        inner.with_context(|cx| session.resume(&stored.record, &stored.cursors, grants, cx, &mut turn));
     inner.change_index(&claim.link, &turn);
-    resumed.map_err(|_| Refused(ReasonCode::ServerUnavailable, "the server cannot read its store now".to_owned()))
+    resumed.map_err(|_| {
+        Refused(ReasonCode::ServerUnavailable, "the server cannot read its store now".to_owned())
+    })
 }
 
 /// Commits and waits.

@@ -65,7 +65,8 @@ mod tests {
         acks.answer(tokens[1], Outcome::SUCCESS);
         assert!(acks.next_ready().is_none());
         acks.answer(tokens[0], Outcome::SUCCESS);
-        let order: Vec<u16> = std::iter::from_fn(|| acks.next_ready()).map(|(packet_id, _)| packet_id.get()).collect();
+        let order: Vec<u16> =
+            std::iter::from_fn(|| acks.next_ready()).map(|(packet_id, _)| packet_id.get()).collect();
         assert_eq!(order, [10, 11, 12]);
         assert_eq!(acks.len(), 0);
     }

@@ -249,7 +249,11 @@ impl Feed {
             self.acked = item.position;
         } else {
             // What is done with at once was not acknowledged by the client: it counts for the cursor alone.
-            self.pending.push_back(Pending { position: item.position, acked, item: (!acked).then_some(item) });
+            self.pending.push_back(Pending {
+                position: item.position,
+                acked,
+                item: (!acked).then_some(item),
+            });
         }
     }
 
@@ -258,10 +262,9 @@ impl Feed {
         if self.kind != SourceKind::State {
             return None;
         }
-        let old = self
-            .pending
-            .iter_mut()
-            .find(|pending| !pending.acked && pending.item.as_ref().is_some_and(|item| *item.topic == *topic))?;
+        let old = self.pending.iter_mut().find(|pending| {
+            !pending.acked && pending.item.as_ref().is_some_and(|item| *item.topic == *topic)
+        })?;
         old.acked = true;
         old.item = None;
         Some(old.position)
@@ -269,7 +272,9 @@ impl Feed {
 
     /// The client acknowledged a position; the cursor moves over the acknowledged prefix.
     pub(crate) fn acknowledge(&mut self, position: u64) {
-        let Ok(index) = self.pending.binary_search_by_key(&position, |pending| pending.position) else { return };
+        let Ok(index) = self.pending.binary_search_by_key(&position, |pending| pending.position) else {
+            return;
+        };
         self.pending[index].acked = true;
         self.by_client = true;
         self.settle();

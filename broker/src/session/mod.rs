@@ -22,7 +22,10 @@ pub(crate) use turn::{Asked, Close, Plain, RouteChange, Turn};
 pub(crate) use window::PACKET_ID_DISTANCE;
 
 use crate::codec::packet::{ack, disconnect, ping};
-use crate::codec::{Ack, AckOut, ByteStr, Disconnect, DisconnectProperties, Packet, PacketType, Peer, QoS, ReasonCode, Version};
+use crate::codec::{
+    Ack, AckOut, ByteStr, Disconnect, DisconnectProperties, Packet, PacketType, Peer, QoS, ReasonCode,
+    Version,
+};
 use crate::config::Config;
 use crate::hook::{Client, Hook};
 use crate::link::{Bounds, Delivery, Event};
@@ -195,7 +198,8 @@ impl Session {
     /// Whether packets may be taken: not while a SUBSCRIBE waits, and not while too many publishes wait for their answer.
     pub(crate) fn takes_packets(&self, cx: &Context<'_>) -> bool {
         self.pending.is_none()
-            && (self.terms.peer.version == Version::V5 || self.acks.len() < usize::from(cx.config.receive_maximum))
+            && (self.terms.peer.version == Version::V5
+                || self.acks.len() < usize::from(cx.config.receive_maximum))
             && self.out.len() < cx.config.out_high_water.saturating_mul(4)
     }
 
@@ -286,7 +290,10 @@ impl Session {
 
     /// The sources that are read.
     pub(crate) fn sources(&self) -> impl Iterator<Item = &crate::source::SourceId> {
-        self.feeds.iter().filter(|feed| feed.kind != crate::source::SourceKind::Queue).map(|feed| &feed.source)
+        self.feeds
+            .iter()
+            .filter(|feed| feed.kind != crate::source::SourceKind::Queue)
+            .map(|feed| &feed.source)
     }
 
     /// The record to store: `disconnected_ms` is 0 while the connection is open.
@@ -326,8 +333,10 @@ impl Session {
     /// A message for this session alone, where a subscription of it matches.
     fn direct(&mut self, message: Arc<SharedMessage>, cx: &Context<'_>) -> Result<(), Close> {
         // A filter in the router's index is for what goes through the router.
-        let matching =
-            self.subscriptions.iter().filter(|s| !s.plain && crate::topic::matches(&s.filter, &message.topic));
+        let matching = self
+            .subscriptions
+            .iter()
+            .filter(|s| !s.plain && crate::topic::matches(&s.filter, &message.topic));
         let (mut qos, mut identifiers) = (None, crate::message::Identifiers::new());
         for subscription in matching {
             qos = qos.max(Some(subscription.qos));

@@ -8,7 +8,12 @@ use crate::message::{Identifiers, Message};
 use std::fmt::Write as _;
 
 impl Session {
-    pub(super) fn publish(&mut self, publish: Publish, cx: &Context<'_>, turn: &mut Turn) -> Result<(), Close> {
+    pub(super) fn publish(
+        &mut self,
+        publish: Publish,
+        cx: &Context<'_>,
+        turn: &mut Turn,
+    ) -> Result<(), Close> {
         cx.stats.publishes_received.count();
         if publish.qos == QoS::ExactlyOnce {
             // Announced as Maximum QoS 1 [MQTT-3.2.2-11].
@@ -71,7 +76,10 @@ impl Session {
     pub(super) fn release_acks(&mut self, _cx: &Context<'_>) -> Result<(), Close> {
         while let Some((packet_id, outcome)) = self.acks.next_ready() {
             if outcome.disconnect {
-                return Err(Close::server(outcome.code, "a publish was refused; the reason is in the server's log"));
+                return Err(Close::server(
+                    outcome.code,
+                    "a publish was refused; the reason is in the server's log",
+                ));
             }
             if self.terms.peer.version == Version::V311 && outcome.code.is_error() {
                 // 3.1.1 knows no refusal: closing is what is left [MQTT-3.3.5-2].

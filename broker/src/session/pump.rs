@@ -53,7 +53,10 @@ pub(crate) trait SourceReader {
 impl Close {
     pub(super) fn store(cx: &Context<'_>) -> Close {
         cx.stats.store_errors.count();
-        Close::server(ReasonCode::ServerUnavailable, "the server cannot read its store; the reason is in its log")
+        Close::server(
+            ReasonCode::ServerUnavailable,
+            "the server cannot read its store; the reason is in its log",
+        )
     }
 }
 
@@ -170,7 +173,12 @@ impl Session {
         }
     }
 
-    fn write(&mut self, message: &Message, manner: Manner<'_>, cx: &Context<'_>) -> Result<usize, EncodeError> {
+    fn write(
+        &mut self,
+        message: &Message,
+        manner: Manner<'_>,
+        cx: &Context<'_>,
+    ) -> Result<usize, EncodeError> {
         let out = PublishOut {
             qos: manner.qos,
             retain: manner.retain,

@@ -6,7 +6,9 @@
 use super::feed::{Feed, Reading};
 use super::{Asked, Close, Context, RouteChange, Session, Turn};
 use crate::codec::packet::{suback, unsuback};
-use crate::codec::{ByteStr, PacketId, QoS, ReasonCode, RetainHandling, Subscribe, Suback, Unsuback, Unsubscribe, Version};
+use crate::codec::{
+    ByteStr, PacketId, QoS, ReasonCode, RetainHandling, Suback, Subscribe, Unsuback, Unsubscribe, Version,
+};
 use crate::hook::{Ask, Grant};
 use crate::retained::Resume;
 use crate::source::{SourceGrant, SourceId, SourceKind};
@@ -295,7 +297,8 @@ impl Session {
                 };
                 // A SUBACK that does not fit what the client takes cannot be said at all; the client sees no answer.
                 let mut suback = Suback::new(packet_id, codes);
-                suback.reason_string = Some(reason).filter(|r| !r.is_empty()).and_then(|r| ByteStr::try_from(r).ok());
+                suback.reason_string =
+                    Some(reason).filter(|r| !r.is_empty()).and_then(|r| ByteStr::try_from(r).ok());
                 let _ = suback::encode(&mut self.out, &peer, &suback);
                 self.lookups.extend(lookups);
             }
@@ -314,8 +317,9 @@ impl Session {
         cx: &Context<'_>,
         turn: &mut Turn,
     ) -> Result<(), Close> {
-        let cursor =
-            |source: &SourceId| cursors.positions.iter().find(|(known, _)| known == source).map(|(_, at)| *at);
+        let cursor = |source: &SourceId| {
+            cursors.positions.iter().find(|(known, _)| known == source).map(|(_, at)| *at)
+        };
         let queue_cursor = cursor(&QUEUE);
         if queue_cursor.is_some() {
             self.read_queue(queue_cursor, turn, cx)?;
@@ -354,7 +358,9 @@ impl Session {
         for index in 0..self.feeds.len() {
             let feed = &mut self.feeds[index];
             let mine = |message: &&InFlight| message.source == feed.source;
-            let Some(last) = in_flight.iter().filter(mine).map(|message| message.position).max() else { continue };
+            let Some(last) = in_flight.iter().filter(mine).map(|message| message.position).max() else {
+                continue;
+            };
             if !feed.is_read() {
                 continue;
             }
@@ -379,7 +385,9 @@ impl Session {
 /// Why the broker itself refuses a filter.
 fn own_refusal(code: ReasonCode) -> &'static str {
     match code {
-        ReasonCode::SharedSubscriptionsNotSupported => "this server has no shared subscriptions, as its CONNACK says",
+        ReasonCode::SharedSubscriptionsNotSupported => {
+            "this server has no shared subscriptions, as its CONNACK says"
+        }
         _ => "this session holds as many filters as it may",
     }
 }

@@ -66,7 +66,8 @@ impl Window {
         debug_assert!(self.has_room());
         let mut id = following(self.last_id);
         // An id can only be in the way when the oldest message in flight is as old as a round.
-        let aged = self.slots.front().is_some_and(|oldest| self.sent - oldest.sent >= ROUND - self.limit as u64);
+        let aged =
+            self.slots.front().is_some_and(|oldest| self.sent - oldest.sent >= ROUND - self.limit as u64);
         while aged && self.slots.iter().any(|slot| slot.id == id) {
             id = following(id.get());
         }

@@ -154,10 +154,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<RetainedPage, StoreError>;
 
     /// All stored sessions that hold plain filters, for the index of offline sessions at start.
-    fn plain_sessions(
-        &self,
-        visit: &mut dyn FnMut(SessionKey, StoredSession),
-    ) -> Result<(), StoreError>;
+    fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError>;
 
     /// What is due at or before a time, soonest first.
     fn due(&self, now_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError>;
