@@ -124,7 +124,7 @@ impl Server {
     /// Opens the store and listens. What cannot be done is one sentence, and nothing is left behind.
     pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
         let mut listeners = Vec::new();
-        for address in settings.listen.0.iter() {
+        for address in &settings.listen.0 {
             listeners.push(listen(*address).await?);
         }
         let storage = Storage::open(&settings.data, options(settings))?;

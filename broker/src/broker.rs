@@ -156,7 +156,7 @@ impl Broker {
     pub fn disconnect_owner(&self, owner: &str, code: ReasonCode, sentence: &'static str) -> usize {
         let links = self.inner.registry.connected();
         let own = links.iter().filter(|link| &*link.key.owner == owner);
-        own.map(|link| link.push(crate::link::Event::Close(code, sentence))).count()
+        own.filter(|link| link.push(crate::link::Event::Close(code, sentence))).count()
     }
 
     /// The counters.

@@ -164,16 +164,15 @@ impl Inner {
             tails.push((Arc::clone(link), Arc::new(Tail { source: queue_source(), items })));
         }
         let inner = Arc::clone(self);
-        let done = move |result: Result<(), StoreError>| match result {
-            Ok(()) => {
+        let done = move |result: Result<(), StoreError>| {
+            if result.is_ok() {
                 for (link, tail) in &tails {
                     link.push_tail(tail);
                 }
                 if let Some(from) = from.filter(|_| !answers.is_empty()) {
                     from.answer(answers);
                 }
-            }
-            Err(_) => {
+            } else {
                 inner.stats.store_errors.count();
                 if let Some(from) = from {
                     from.close(ReasonCode::ServerUnavailable, "the server cannot write to its store");

@@ -49,6 +49,7 @@ impl Hello {
     }
 
     /// With a user name and a password.
+    #[must_use]
     pub fn user(mut self, user: &str, password: &str) -> Hello {
         self.0.username = Some(text(user));
         self.0.password = Some(Bytes::copy_from_slice(password.as_bytes()));
@@ -56,6 +57,7 @@ impl Hello {
     }
 
     /// A session that outlives the connection, on either version.
+    #[must_use]
     pub fn kept(mut self) -> Hello {
         self.0.clean_start = false;
         if self.0.version == Version::V5 {
@@ -65,12 +67,14 @@ impl Hello {
     }
 
     /// With a keep-alive, seconds.
+    #[must_use]
     pub fn keep_alive(mut self, seconds: u16) -> Hello {
         self.0.keep_alive = seconds;
         self
     }
 
     /// With a will.
+    #[must_use]
     pub fn will(mut self, topic: &str, payload: &'static [u8], qos: QoS, retain: bool) -> Hello {
         self.0.will = Some(Will {
             topic: text(topic),

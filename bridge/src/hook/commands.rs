@@ -103,10 +103,9 @@ pub(super) fn done(client: &Client, token: u64, outcome: Outcome) -> Option<Done
         }
         Outcome::Refused { refusal, told: Told::ByAck } => hook::Outcome {
             code: code(&refusal),
-            reason: Some(refusal.reason().to_string()),
+            reason: Some(refusal.reason()),
             ..hook::Outcome::SUCCESS
         },
-        Outcome::Refused { told: Told::ByEntry, .. } => hook::Outcome::SUCCESS,
         Outcome::Refused { refusal, told: Told::NoWay } => {
             tracing::info!(
                 user = &*client.session.owner,
@@ -120,7 +119,10 @@ pub(super) fn done(client: &Client, token: u64, outcome: Outcome) -> Option<Done
             tracing::error!("a command could not be decided: {sentence}");
             hook::Outcome { code: ReasonCode::ServerUnavailable, disconnect: true, ..hook::Outcome::SUCCESS }
         }
-        Outcome::Done | Outcome::Attached { .. } | Outcome::Heads { .. } => hook::Outcome::SUCCESS,
+        Outcome::Refused { told: Told::ByEntry, .. }
+        | Outcome::Done
+        | Outcome::Attached { .. }
+        | Outcome::Heads { .. } => hook::Outcome::SUCCESS,
     };
     Some(Done { token, outcome })
 }

@@ -298,13 +298,14 @@ fn grant_other(filter: &ParsedFilter, generic: bool) -> Grant {
         FilterScope::Generic if generic => {
             Grant::Granted { qos: QoS::ExactlyOnce, plain: true, sources: Vec::new() }
         }
-        FilterScope::Generic | FilterScope::Sys => refused(ErrorCode::Forbidden),
+        FilterScope::Generic => refused(ErrorCode::Forbidden),
         FilterScope::Refused(why) => refused(Refusal::from(*why).code),
-        // Answered as for a user that does not exist, and as for a group one is no member of.
-        FilterScope::Presence { .. } | FilterScope::Profile { .. } | FilterScope::Group(_) => {
-            refused(ErrorCode::Forbidden)
-        }
-        FilterScope::Own(_) => refused(ErrorCode::NotSupported),
+        // The same for every user and group, there or not.
+        FilterScope::Presence { .. }
+        | FilterScope::Profile { .. }
+        | FilterScope::Group(_)
+        | FilterScope::Sys
+        | FilterScope::Own(_) => refused(ErrorCode::NotSupported),
     }
 }
 

@@ -45,7 +45,7 @@ impl CommitOps for Operations {
         // A cursor that moves after the end is delivered again: it may.
         let Some(sequencer) = self.sequencer() else { return };
         let origin = origin_of(session);
-        match moves.into_iter().find_map(|moved| delivered(session, moved)) {
+        match moves.iter().find_map(|moved| delivered(session, moved)) {
             Some(delivered) => {
                 sequencer.lazy(Request { origin, token: 0, command: delivered.into(), extra: Some(batch) });
             }
@@ -74,7 +74,7 @@ pub(super) fn origin_of(session: &SessionKey) -> u64 {
 }
 
 /// What a cursor's move in the user's own inbox delivers; nothing where writing moved it, or nobody's PUBACK did.
-fn delivered(session: &SessionKey, moved: CursorMove) -> Option<Delivered> {
+fn delivered(session: &SessionKey, moved: &CursorMove) -> Option<Delivered> {
     let user = UserId::parse(&session.owner).ok()?;
     let device = DeviceId::parse(&session.client_id).ok()?;
     if !moved.by_client || inbox_owner(&moved.source)? != user {

@@ -115,9 +115,8 @@ impl Connection {
                 Poll::Pending => {}
             }
             match self.poll_read(scratch, cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Close::Network),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Close::Network),
                 Poll::Ready(Ok(_)) => busy = true,
-                Poll::Ready(Err(_)) => return Poll::Ready(Close::Network),
                 Poll::Pending => {}
             }
             if !busy {

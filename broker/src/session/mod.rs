@@ -185,7 +185,7 @@ impl Session {
             Event::Granted(grants) => return self.granted(grants, cx, turn),
             Event::Stored(connection, result) => {
                 if connection == self.client.connection {
-                    return self.stored(result, turn);
+                    return self.stored(&result);
                 }
             }
             Event::Direct(message) => return self.direct(message, cx),
@@ -300,7 +300,7 @@ impl Session {
     pub(crate) fn record(&self, disconnected_ms: u64) -> SessionRecord {
         let in_flight = self
             .window
-            .from_feeds()
+            .feeds_in_flight()
             .map(|(packet_id, feed, position)| crate::store::InFlight {
                 packet_id: packet_id.get(),
                 source: self.feeds[usize::from(feed)].source.clone(),

@@ -149,13 +149,13 @@ impl Session {
             || message.expires()
             || Arc::strong_count(message) < 2
         {
-            self.write(message, Manner::of(delivery, packet_id), cx)
+            self.write(message, &Manner::of(delivery, packet_id), cx)
         } else {
             match message.form(self.terms.peer.version, delivery.qos) {
                 Ok(form) if form.len() <= self.terms.peer.max_packet_size as usize => {
                     form.write(&mut self.out, packet_id)
                 }
-                _ => self.write(message, Manner::of(delivery, packet_id), cx),
+                _ => self.write(message, &Manner::of(delivery, packet_id), cx),
             }
         };
         self.account(written.is_ok(), packet_id, cx);
@@ -176,7 +176,7 @@ impl Session {
     fn write(
         &mut self,
         message: &Message,
-        manner: Manner<'_>,
+        manner: &Manner<'_>,
         cx: &Context<'_>,
     ) -> Result<usize, EncodeError> {
         let out = PublishOut {
@@ -274,22 +274,22 @@ impl Session {
         }
         let packet_id = (manner.qos > QoS::AtMostOnce)
             .then(|| self.window.send(Origin::Feed { feed: index as u16, position: item.position }));
-        let written = self.write(&message, Manner { packet_id, ..manner.borrow() }, cx).is_ok();
+        let written = self.write(&message, &Manner { packet_id, ..manner.borrow() }, cx).is_ok();
         self.account(written, packet_id, cx);
         let done = packet_id.is_none() || !written;
         self.feeds[index].sent_item(item, done, cx.now_ms);
     }
 
     /// Sends an item again that was in flight when the last connection ended.
-    pub(super) fn resend_item(&mut self, index: usize, item: Item, packet_id: PacketId, cx: &Context<'_>) {
-        let seen = self.see(index, &item, cx).filter(|(_, manner)| manner.qos > QoS::AtMostOnce);
+    pub(super) fn resend_item(&mut self, index: usize, item: &Item, packet_id: PacketId, cx: &Context<'_>) {
+        let seen = self.see(index, item, cx).filter(|(_, manner)| manner.qos > QoS::AtMostOnce);
         let Some((message, manner)) = seen else {
             self.feeds[index].acknowledge(item.position);
             return;
         };
         self.window.resend(packet_id, Origin::Feed { feed: index as u16, position: item.position });
         let manner = Manner { packet_id: Some(packet_id), dup: true, ..manner.borrow() };
-        let written = self.write(&message, manner, cx).is_ok();
+        let written = self.write(&message, &manner, cx).is_ok();
         self.account(written, Some(packet_id), cx);
         if !written {
             self.feeds[index].acknowledge(item.position);

@@ -56,6 +56,17 @@ pub(crate) enum Reply {
     Unsuback { packet_id: PacketId, codes: SmallVec<[ReasonCode; 4]> },
 }
 
+/// Where a subscription begins to read a source.
+#[derive(Debug, Clone, Copy)]
+struct From {
+    /// Where a stored session stands in it.
+    cursor: Option<u64>,
+    /// Whether the subscription was not there before.
+    new: bool,
+    /// Whether it is to get the values that are there already.
+    send_retained: bool,
+}
+
 impl Session {
     pub(super) fn subscribe(
         &mut self,
@@ -168,7 +179,8 @@ impl Session {
                         }
                     }
                     for source in sources {
-                        self.read_source(source, &subscription, None, new, send_retained, turn);
+                        let from = From { cursor: None, new, send_retained };
+                        self.read_source(source, &subscription, from, turn);
                     }
                     self.subscriptions.retain(|known| known.filter != subscription.filter);
                     self.subscriptions.push(subscription);
@@ -193,29 +205,27 @@ impl Session {
         Ok(())
     }
 
-    /// Lets a subscription read a source. `cursor` is where a stored session stands in it.
+    /// Lets a subscription read a source.
     fn read_source(
         &mut self,
         grant: SourceGrant,
         subscription: &StoredSubscription,
-        cursor: Option<u64>,
-        new: bool,
-        send_retained: bool,
+        from: From,
         turn: &mut Turn,
     ) {
+        let From { cursor, new, send_retained } = from;
         let (kind, start, retained_up_to) = (grant.kind, grant.start, grant.retained_up_to);
         let all_values = kind == SourceKind::State && new && cursor.is_none();
-        let index = match self.feed_index(&grant.source) {
-            Some(index) => usize::from(index),
-            None => {
-                let start = match (cursor, kind) {
-                    (Some(cursor), _) => cursor,
-                    (None, SourceKind::State) => retained_up_to,
-                    (None, _) => start,
-                };
-                self.feeds.push(Feed::new(grant.source.clone(), kind, start));
-                self.feeds.len() - 1
-            }
+        let index = if let Some(index) = self.feed_index(&grant.source) {
+            usize::from(index)
+        } else {
+            let start = match (cursor, kind) {
+                (Some(cursor), _) => cursor,
+                (None, SourceKind::State) => retained_up_to,
+                (None, _) => start,
+            };
+            self.feeds.push(Feed::new(grant.source.clone(), kind, start));
+            self.feeds.len() - 1
         };
         let feed = &mut self.feeds[index];
         if !feed.is_read() {
@@ -269,7 +279,7 @@ impl Session {
     }
 
     /// The record is stored.
-    pub(super) fn stored(&mut self, result: Result<(), StoreError>, _turn: &mut Turn) -> Result<(), Close> {
+    pub(super) fn stored(&mut self, result: &Result<(), StoreError>) -> Result<(), Close> {
         if result.is_err() {
             return Err(Close::server(
                 ReasonCode::ServerUnavailable,
@@ -335,7 +345,8 @@ impl Session {
             }
             for source in sources {
                 let at = cursor(&source.source);
-                self.read_source(source, &subscription, at, at.is_none(), true, turn);
+                let from = From { cursor: at, new: at.is_none(), send_retained: true };
+                self.read_source(source, &subscription, from, turn);
             }
             self.subscriptions.push(subscription);
         }
@@ -375,7 +386,7 @@ impl Session {
                 item.position == message.position && self.feeds[*index].source == message.source
             };
             if let Some((index, item)) = found.iter().find(here).cloned() {
-                self.resend_item(index, item, packet_id, cx);
+                self.resend_item(index, &item, packet_id, cx);
             }
         }
         Ok(())

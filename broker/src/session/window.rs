@@ -96,7 +96,7 @@ impl Window {
     }
 
     /// The messages of feeds that are in flight, in the order sent.
-    pub(crate) fn from_feeds(&self) -> impl Iterator<Item = (PacketId, FeedIndex, u64)> {
+    pub(crate) fn feeds_in_flight(&self) -> impl Iterator<Item = (PacketId, FeedIndex, u64)> {
         self.slots.iter().filter_map(|slot| match slot.origin {
             Origin::Feed { feed, position } => Some((slot.id, feed, position)),
             Origin::Plain => None,

@@ -1,0 +1,34 @@
+//! The service's rules that are easy to get wrong, each shown over real sockets, for both versions of MQTT where it holds for both.
+
+mod support;
+
+#[path = "rules/access.rs"]
+mod access;
+#[path = "rules/delivered.rs"]
+mod delivered;
+#[path = "rules/durability.rs"]
+mod durability;
+#[path = "rules/foreign_client.rs"]
+mod foreign_client;
+#[path = "rules/large_messages.rs"]
+mod large_messages;
+#[path = "rules/overlapping.rs"]
+mod overlapping;
+#[path = "rules/own_devices.rs"]
+mod own_devices;
+#[path = "rules/packet_ids.rs"]
+mod packet_ids;
+#[path = "rules/read_receipts.rs"]
+mod read_receipts;
+#[path = "rules/refusals.rs"]
+mod refusals;
+#[path = "rules/retries.rs"]
+mod retries;
+#[path = "rules/state.rs"]
+mod state;
+#[path = "rules/undelivered_floor.rs"]
+mod undelivered_floor;
+#[path = "rules/unknown_users.rs"]
+mod unknown_users;
+#[path = "rules/wills.rs"]
+mod wills;
