@@ -54,7 +54,7 @@ pub enum ServerError {
     #[error(transparent)]
     Accounts(#[from] AccountError),
     /// The store failed, now or while the server ran.
-    #[error("the store takes no more writes: {}; what was acknowledged is there, start again when it is mended", .0.why)]
+    #[error("the server has stopped because its store takes no more writes; what was acknowledged is in it: {}", .0.why)]
     Poisoned(#[from] Poisoned),
 }
 
@@ -208,6 +208,16 @@ impl Server {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Ends without a word, as a killed process would; for tests of what is left then. Nothing may run any more that it has started on its
+    /// runtime.
+    pub fn abandon(self) {
+        let Server { storage, sequencer, hook, broker, accounts, tasks, .. } = self;
+        hook.leave();
+        drop((hook, broker, accounts, tasks));
+        drop(last_holder(sequencer));
+        drop(last_holder(storage));
     }
 
     /// Stops: nobody new, everyone told, everything stored.

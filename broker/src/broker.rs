@@ -24,6 +24,8 @@ use tokio::sync::watch;
 const DUE_INTERVAL: Duration = Duration::from_millis(500);
 /// How many due entries are taken at once.
 const DUE_PAGE: usize = 256;
+/// Where in the index of due times connected sessions stand; what falls due comes later.
+const CONNECTED_MS: u64 = 0;
 
 /// A broker. Clones are handles to the same one.
 #[derive(Clone)]
@@ -49,6 +51,8 @@ impl Broker {
     /// A broker that serves nobody yet.
     pub fn new(config: Config, hook: Arc<dyn Hook>, store: Arc<dyn Store>) -> Broker {
         let registry = Registry::new(config.mailbox);
+        // Begun anew with the time, so that no number comes again after a restart.
+        let next_connection = AtomicU64::new((config.clock.now_ms() << 16) + 1);
         Broker {
             inner: Arc::new(Inner {
                 config,
@@ -59,7 +63,7 @@ impl Broker {
                 sources: Sources::default(),
                 timers: Timers::default(),
                 stats: Stats::default(),
-                next_connection: AtomicU64::new(1),
+                next_connection,
                 connections: AtomicUsize::new(0),
                 stopping: watch::Sender::new(false),
             }),
@@ -90,13 +94,11 @@ impl Broker {
             return Err(error);
         }
         loop {
-            let crashed = inner.store.due(0, DUE_PAGE)?;
+            let crashed = inner.store.due(CONNECTED_MS, CONNECTED_MS, DUE_PAGE)?;
             if crashed.is_empty() {
                 return Ok(());
             }
-            for due in crashed {
-                inner.was_connected(due)?;
-            }
+            inner.were_connected(crashed)?;
         }
     }
 
@@ -173,10 +175,7 @@ impl Broker {
     pub async fn stop(&self, patience: Duration) {
         self.inner.stopping.send_replace(true);
         for link in self.inner.registry.connected() {
-            link.push(crate::link::Event::Close(
-                ReasonCode::ServerShuttingDown,
-                "the server is shutting down",
-            ));
+            Inner::tell_to_go(&link);
         }
         let drained = async {
             while self.connections() > 0 {
@@ -208,6 +207,11 @@ impl Inner {
 
     pub(crate) fn next_connection(&self) -> u64 {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends a connection because the server stops.
+    pub(crate) fn tell_to_go(link: &crate::link::Link) {
+        link.push(crate::link::Event::Close(ReasonCode::ServerShuttingDown, "the server is shutting down"));
     }
 
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
@@ -267,16 +271,19 @@ impl Inner {
         ops
     }
 
-    /// A session that was connected when the process died counts as disconnected now.
-    fn was_connected(&self, due: Due) -> Result<(), StoreError> {
-        let mut ops = vec![StoreOp::RemoveDue(due.clone())];
-        let stored = self.store.session(&due.session)?;
-        if let Some(stored) = stored.filter(|stored| stored.record.disconnected_ms == 0) {
-            let mut record = stored.record;
-            record.disconnected_ms = self.config.clock.now_ms();
-            record.clean_stop = false;
-            ops.extend(Self::due_entries(&due.session, &record).into_iter().map(StoreOp::PutDue));
-            ops.push(StoreOp::PutSession(due.session, Box::new(record)));
+    /// Sessions that were connected when the process died count as disconnected now. One commit for all of them.
+    fn were_connected(&self, dues: Vec<Due>) -> Result<(), StoreError> {
+        let mut ops = Vec::new();
+        for due in dues {
+            ops.push(StoreOp::RemoveDue(due.clone()));
+            let stored = self.store.session(&due.session)?;
+            if let Some(stored) = stored.filter(|stored| stored.record.disconnected_ms == 0) {
+                let mut record = stored.record;
+                record.disconnected_ms = self.config.clock.now_ms();
+                record.clean_stop = false;
+                ops.extend(Self::due_entries(&due.session, &record).into_iter().map(StoreOp::PutDue));
+                ops.push(StoreOp::PutSession(due.session, Box::new(record)));
+            }
         }
         let (sender, receiver) = std::sync::mpsc::channel();
         self.store.commit(
@@ -292,9 +299,10 @@ impl Inner {
     /// Publishes wills and ends sessions whose time has come.
     fn take_due(self: &Arc<Self>) {
         let now_ms = self.config.clock.now_ms();
-        match self.store.due(now_ms, DUE_PAGE) {
+        // Connected sessions stand in front of everything, however many they are.
+        match self.store.due(CONNECTED_MS + 1, now_ms, DUE_PAGE) {
             Ok(due) => {
-                for due in due.into_iter().filter(|due| due.kind != DueKind::Connected) {
+                for due in due {
                     if let Err(error) = self.one_due(&due, now_ms) {
                         self.stats.store_errors.count();
                         tracing::error!("a due session could not be looked up: {error}");
@@ -310,20 +318,20 @@ impl Inner {
 
     fn one_due(self: &Arc<Self>, due: &Due, now_ms: u64) -> Result<(), StoreError> {
         let key = &due.session;
+        // Who is connected, or about to be, takes what was due off the index.
+        let Some(_hold) = self.registry.hold(key) else { return Ok(()) };
         let link = self.registry.link(key);
-        let connected = link.as_ref().is_some_and(|link| link.is_connected());
         let stored = self.store.session(key)?;
         let Some(mut record) =
-            stored.map(|stored| stored.record).filter(|record| !connected && record.disconnected_ms != 0)
+            stored.map(|stored| stored.record).filter(|record| record.disconnected_ms != 0)
         else {
             // It is back: what was due is not.
             self.store.commit(vec![StoreOp::RemoveDue(due.clone())], None);
             return Ok(());
         };
-        let client = Arc::new(self.absent(key));
         let will = record.will_at_ms().filter(|at_ms| *at_ms <= now_ms).and_then(|_| record.will.take());
         if let Some(will) = will {
-            self.publish_will(&client, will.message);
+            self.publish_will(&self.absent(key, will.connection), will.message);
         }
         let mut ops = vec![StoreOp::RemoveDue(due.clone())];
         if record.expires_at_ms().is_some_and(|at_ms| at_ms <= now_ms) {
@@ -344,16 +352,16 @@ impl Inner {
         Ok(())
     }
 
-    /// A session's owner as a client, while nobody is connected.
-    fn absent(&self, key: &SessionKey) -> Client {
-        Client {
+    /// A session's owner as a client, when the connection that it had is over.
+    pub(crate) fn absent(&self, key: &SessionKey, connection: u64) -> Arc<Client> {
+        Arc::new(Client {
             session: key.clone(),
             version: Version::V5,
             persistent: true,
-            connection: 0,
+            connection,
             roles: Roles::default(),
             problem_information: false,
             link: crate::link::Link::new(key.clone(), self.config.mailbox),
-        }
+        })
     }
 }

@@ -27,7 +27,7 @@ pub struct Client {
     pub version: Version,
     /// Whether the session outlives the connection.
     pub persistent: bool,
-    /// Unique among the connections of this process since it started.
+    /// Unique among the connections of this process, and of earlier ones as long as the clock goes forward.
     pub connection: u64,
     /// What the application said about this client in [`Hook::authenticate`].
     pub roles: Roles,

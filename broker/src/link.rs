@@ -52,8 +52,8 @@ pub enum Event {
     Behind(crate::source::SourceId),
     /// Commands of this connection that were answered.
     Done(u64, Vec<Done>),
-    /// The application granted filters, or could not.
-    Granted(Result<Vec<Grant>, StoreError>),
+    /// The application granted filters that this connection asked for, or could not.
+    Granted(u64, Result<Vec<Grant>, StoreError>),
     /// A commit of this session is durable, or never will be.
     Stored(u64, Result<(), StoreError>),
     /// A message for this session alone, if a subscription of it matches.
@@ -107,7 +107,8 @@ pub struct Link {
     queue: Mutex<u64>,
     /// Unix milliseconds at which the task wants to be woken; `u64::MAX` for never.
     deadline: AtomicU64,
-    /// When the timers will look at this link; `u64::MAX` for never.
+    /// When the timers will look at this link; `u64::MAX` for never. The task sets the deadline and looks at this, the timers do the
+    /// reverse: with it, sequentially consistent, so that one of them sees the other.
     scheduled: AtomicU64,
 }
 
@@ -144,7 +145,7 @@ impl Link {
 
     /// The task is gone; what waited is dropped, since it is either in the store or was promised to nobody.
     pub fn disconnect(&self) {
-        self.deadline.store(u64::MAX, Ordering::Release);
+        self.deadline.store(u64::MAX, Ordering::SeqCst);
         *self.mailbox.lock() = Mailbox::default();
     }
 
@@ -261,22 +262,22 @@ impl Link {
 
     /// When the task wants to be woken, Unix milliseconds.
     pub fn deadline(&self) -> u64 {
-        self.deadline.load(Ordering::Acquire)
+        self.deadline.load(Ordering::SeqCst)
     }
 
     /// Sets when the task wants to be woken.
     pub(crate) fn set_deadline(&self, at_ms: u64) {
-        self.deadline.store(at_ms, Ordering::Release);
+        self.deadline.store(at_ms, Ordering::SeqCst);
     }
 
     /// When the timers will look at this link, Unix milliseconds.
     pub(crate) fn scheduled(&self) -> u64 {
-        self.scheduled.load(Ordering::Acquire)
+        self.scheduled.load(Ordering::SeqCst)
     }
 
     /// Notes when the timers will look at this link.
     pub(crate) fn set_scheduled(&self, at_ms: u64) {
-        self.scheduled.store(at_ms, Ordering::Release);
+        self.scheduled.store(at_ms, Ordering::SeqCst);
     }
 }
 

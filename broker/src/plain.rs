@@ -175,7 +175,10 @@ impl Inner {
             } else {
                 inner.stats.store_errors.count();
                 if let Some(from) = from {
-                    from.close(ReasonCode::ServerUnavailable, "the server cannot write to its store");
+                    from.close(
+                        ReasonCode::ImplementationSpecificError,
+                        "the server cannot write to its store",
+                    );
                 }
             }
         };

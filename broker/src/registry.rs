@@ -46,6 +46,19 @@ pub(crate) struct Claim {
     _turn: OwnedMutexGuard<()>,
 }
 
+/// The right to do something about a session that nobody is connected to, until it is dropped.
+pub(crate) struct Hold {
+    registry: Arc<Registry>,
+    key: SessionKey,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.registry.leave(&self.key, false);
+    }
+}
+
 impl Registry {
     pub(crate) fn new(bounds: Bounds) -> Arc<Registry> {
         let shards = (0..SHARDS).map(|_| Shard::default()).collect();
@@ -87,6 +100,16 @@ impl Registry {
         drop(shard);
         let claim = Claim { registry: Arc::clone(self), key, link, took_over, _turn: turn };
         (!superseded).then_some(claim)
+    }
+
+    /// Keeps a session from being claimed, while something is done about it without a connection. `None` when somebody has it.
+    pub(crate) fn hold(self: &Arc<Self>, key: &SessionKey) -> Option<Hold> {
+        let mut shard = self.shard(key).lock();
+        let slot = shard.entry(key.clone()).or_default();
+        // The turn of a slot that was not there is free, so none is left behind when it is not.
+        let turn = Arc::clone(&slot.turn).try_lock_owned().ok()?;
+        slot.claims += 1;
+        Some(Hold { registry: Arc::clone(self), key: key.clone(), _turn: turn })
     }
 
     fn leave(&self, key: &SessionKey, was_waiting: bool) {
@@ -224,6 +247,25 @@ mod tests {
         drop(first);
         assert!(registry.claim(key()).await.is_some());
         assert!(registry.link(&key()).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_claimed_afterwards() {
+        let registry = registry();
+        let hold = registry.hold(&key()).unwrap();
+        assert!(registry.hold(&key()).is_none());
+        let claim = tokio::spawn({
+            let registry = Arc::clone(&registry);
+            async move { registry.claim(key()).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!claim.is_finished());
+        drop(hold);
+        let claim = claim.await.unwrap().unwrap();
+        assert!(registry.hold(&key()).is_none());
+        drop(claim);
+        drop(registry.hold(&key()).unwrap());
+        assert!(registry.shard(&key()).lock().is_empty());
     }
 
     #[tokio::test]

@@ -33,6 +33,8 @@ impl Sources {
 
     /// From now on the link gets what is new in the source.
     pub(crate) fn attach(&self, source: &SourceId, link: &Arc<Link>) {
+        // Every session has one of that name; what is new in it goes to its link directly.
+        debug_assert_ne!(&*source.0, SourceId::QUEUE);
         let mut shard = self.shard(source).lock();
         let links = shard.entry(source.clone()).or_default();
         if !links.iter().any(|known| Arc::ptr_eq(known, link)) {

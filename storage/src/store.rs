@@ -10,10 +10,10 @@
 use crate::{
     Batch, CheckpointError, Core, OpenError, Options, Position, Reader,
     clock::{Clock, SystemClock},
-    commit_log::{CommitLog, Committed, GroupCommit, LogOptions, Poisoned},
+    commit_log::{self, CommitLog, Committed, GroupCommit, LogOptions, Poisoned},
     disk::{Dir, Disk},
     folder,
-    kv::{KeyValue, rocks::RocksKv},
+    kv::{FORMAT_VERSION, KeyValue, rocks::RocksKv},
     overlay::layers::Stack,
 };
 use bytes::Bytes;
@@ -101,7 +101,16 @@ impl Storage {
     pub fn open(dir: &Path, options: Options) -> Result<Storage, OpenError> {
         let lock = folder::Lock::take(dir)?;
         let disk = Dir::open(dir.join("log")).map_err(folder::error(dir, "opened"))?;
-        let kv = RocksKv::open(&dir.join("state"), &options)?;
+        let state = dir.join("state");
+        // Opening for writing changes files: what a newer version wrote is left as it is.
+        commit_log::refuse_newer(&disk)?;
+        match RocksKv::format_of(&state)? {
+            Some(found) if found > FORMAT_VERSION => {
+                return Err(OpenError::NewerFormat { found, known: FORMAT_VERSION });
+            }
+            _ => {}
+        }
+        let kv = RocksKv::open(&state, &options)?;
         let core = Core::open(Arc::new(disk), Arc::new(kv), Arc::new(SystemClock), options)?;
         Ok(Storage::start(core, Some(lock)))
     }

@@ -85,7 +85,8 @@ fn command(
 
 /// The id of a connection's will, the same however often it is published.
 fn will_id(client: &Client) -> Option<ClientMsgId> {
-    ClientMsgId::from_bytes(format!("will{:x}", client.connection).as_bytes()).ok()
+    let id = [&b"will"[..], &client.connection.to_be_bytes()].concat();
+    ClientMsgId::from_bytes(&id).ok()
 }
 
 /// What a connection is told of a command; nothing where nobody waits.
@@ -101,11 +102,9 @@ pub(super) fn done(client: &Client, token: u64, outcome: Outcome) -> Option<Done
             let number = client.problem_information.then_some((SEQ_PROPERTY, seq.0));
             hook::Outcome { number, ..hook::Outcome::SUCCESS }
         }
-        Outcome::Refused { refusal, told: Told::ByAck } => hook::Outcome {
-            code: code(&refusal),
-            reason: Some(refusal.reason()),
-            ..hook::Outcome::SUCCESS
-        },
+        Outcome::Refused { refusal, told: Told::ByAck } => {
+            hook::Outcome { code: code(&refusal), reason: Some(refusal.reason()), ..hook::Outcome::SUCCESS }
+        }
         Outcome::Refused { refusal, told: Told::NoWay } => {
             tracing::info!(
                 user = &*client.session.owner,
@@ -117,7 +116,11 @@ pub(super) fn done(client: &Client, token: u64, outcome: Outcome) -> Option<Done
         }
         Outcome::Failed(sentence) => {
             tracing::error!("a command could not be decided: {sentence}");
-            hook::Outcome { code: ReasonCode::ServerUnavailable, disconnect: true, ..hook::Outcome::SUCCESS }
+            hook::Outcome {
+                code: ReasonCode::ImplementationSpecificError,
+                disconnect: true,
+                ..hook::Outcome::SUCCESS
+            }
         }
         Outcome::Refused { told: Told::ByEntry, .. }
         | Outcome::Done

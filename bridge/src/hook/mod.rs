@@ -382,7 +382,7 @@ impl Sink for ChatHook {
                 question(Err(StoreError::new(why.to_string())));
             } else if let Some(client) = self.connections.get(origin) {
                 client.close(
-                    ReasonCode::ServerUnavailable,
+                    ReasonCode::ImplementationSpecificError,
                     "the server cannot write to its disk; nothing more is acknowledged",
                 );
             }

@@ -107,7 +107,7 @@ pub(super) fn read(
             .read_log(&names::inbox(&user), after.saturating_add(1), limit.items, limit.bytes)
             .map_err(failed)?;
         // Positions of an inbox have no gaps of their own: where one is, entries are gone.
-        gap = entries.first().is_some_and(|(first, _)| *first > after + 1);
+        gap = entries.first().is_some_and(|(first, _)| *first > after.saturating_add(1));
         entries
             .into_iter()
             .map(|(position, stored)| Item { position, topic: topic.clone(), stored, message: None })
@@ -124,10 +124,23 @@ pub(super) fn read(
             })
             .collect::<Result<_, StoreError>>()?
     };
-    let bytes: usize = items.iter().map(|item| item.stored.len()).sum();
-    // A page that neither bound has cut is the last one.
-    let end = items.is_empty() || (items.len() < limit.items && bytes < limit.bytes);
-    Ok(Read { next: items.last().map_or(after, |item| item.position), end, gap, items })
+    let next = items.last().map_or(after, |item| item.position);
+    // A page ends before an item that does not fit: that it is not full does not say that nothing is behind it.
+    let end = items.is_empty() || (items.len() < limit.items && !has_behind(reader, source, next)?);
+    Ok(Read { next, end, gap, items })
+}
+
+/// Whether a source holds something behind a position.
+fn has_behind(reader: &Reader, source: &SourceId, position: u64) -> Result<bool, StoreError> {
+    let found = match inbox_owner(source) {
+        Some(user) => reader
+            .read_log(&names::inbox(&user), position.saturating_add(1), 1, 1)
+            .map(|entries| !entries.is_empty()),
+        None => {
+            reader.read_states(source.0.as_bytes(), Some(position), 1, 1).map(|states| !states.is_empty())
+        }
+    };
+    found.map_err(|error| StoreError::new(error.to_string()))
 }
 
 /// What a client sees of an item. What is stored and cannot be read is logged and skipped: it must not stop what is behind it.
@@ -181,5 +194,53 @@ fn inbox_payload(reader: &Reader, client: &Client, item: &Item) -> Result<Option
     match entry::render(&item.stored, &owner, &device, fetch).map_err(|error| error.to_string())? {
         Rendered::Skip => Ok(None),
         Rendered::Event(payload) => Ok(Some(payload)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chasqui_proto::ChatName;
+    use chasqui_storage::clock::SystemClock;
+    use chasqui_storage::disk::RamDisk;
+    use chasqui_storage::kv::ram::RamKv;
+    use chasqui_storage::{Batch, Options, Storage};
+
+    /// Reads to the end as a session does, whatever its buffer has room for; the positions it saw.
+    fn positions(reader: &Reader, source: &SourceId, limit: ReadLimit) -> Vec<u64> {
+        let (mut seen, mut after) = (Vec::new(), 0);
+        loop {
+            let page = read(reader, source, after, limit).unwrap();
+            seen.extend(page.items.iter().map(|item| item.position));
+            after = page.next;
+            if page.end {
+                return seen;
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_that_room_has_cut_is_not_the_last() {
+        let bob = UserId::parse("bob").unwrap();
+        let (disk, kv, clock) = (RamDisk::new(), RamKv::new(), SystemClock);
+        let storage =
+            Storage::open_with(Arc::new(disk), Arc::new(kv), Arc::new(clock), Options::default()).unwrap();
+        let mut batch = Batch::new();
+        for position in 1..=9 {
+            batch.append(&names::inbox(&bob), position, &[b'x'; 300]);
+            let chat = ChatName::parse(&format!("u/peer-{position}")).unwrap();
+            let topic = names::receipt_topic(&bob, &chat);
+            batch.set_state(&names::receipts(&bob), topic.as_bytes(), position, &[b'x'; 300], None);
+        }
+        storage.commit_and_wait(batch).unwrap();
+        let all: Vec<u64> = (1..=9).collect();
+        for source in [Source::Inbox(bob.clone()), Source::Receipts(bob)] {
+            for bytes in [1, 299, 300, 301, 500, 1_000, 2_699, 2_700, 10_000] {
+                for items in [1, 2, 9, 32] {
+                    let limit = ReadLimit { items, bytes };
+                    assert_eq!(positions(&storage.reader(), &source_id(&source), limit), all, "{limit:?}");
+                }
+            }
+        }
     }
 }

@@ -322,8 +322,8 @@ impl Store for SessionStore {
         }
     }
 
-    fn due(&self, now_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError> {
-        let due = self.reader.due_before(now_ms, max_items).map_err(store_error)?;
+    fn due(&self, from_ms: u64, to_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError> {
+        let due = self.reader.due_between(from_ms, to_ms, max_items).map_err(store_error)?;
         let due = due.into_iter().map(|due| {
             let (kind, session) = name::parse_due(&due.id).ok_or_else(|| {
                 StoreError::new(format!(

@@ -372,14 +372,15 @@ fn what_is_due_comes_in_order<S: Store>(store: &S) {
     let other = due(300, DueKind::Expiry, "tablet");
     let all = [&connected, &will, &expiry, &other];
     commit(store, all.into_iter().cloned().map(StoreOp::PutDue).collect());
-    assert_eq!(store.due(299, 10).unwrap(), std::slice::from_ref(&connected));
-    assert_eq!(store.due(300, 10).unwrap(), [connected.clone(), other.clone()]);
-    assert_eq!(store.due(u64::MAX, 1).unwrap(), std::slice::from_ref(&connected));
-    let found = store.due(5_000, 10).unwrap();
+    assert_eq!(store.due(0, 299, 10).unwrap(), std::slice::from_ref(&connected));
+    assert_eq!(store.due(0, 300, 10).unwrap(), [connected.clone(), other.clone()]);
+    assert_eq!(store.due(0, u64::MAX, 1).unwrap(), std::slice::from_ref(&connected));
+    let found = store.due(0, 5_000, 10).unwrap();
     assert_eq!(found.len(), 4);
     assert!(found.is_sorted_by_key(|due| due.at_ms) && all.iter().all(|due| found.contains(due)));
     commit(store, vec![StoreOp::RemoveDue(connected), StoreOp::RemoveDue(will)]);
-    assert_eq!(store.due(5_000, 10).unwrap(), [other, expiry]);
+    assert_eq!(store.due(0, 5_000, 10).unwrap(), [other, expiry.clone()]);
+    assert_eq!(store.due(301, 5_000, 10).unwrap(), [expiry]);
 }
 
 fn commits_are_done_in_order<S: Store>(store: &S) {

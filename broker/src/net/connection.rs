@@ -52,6 +52,10 @@ thread_local! {
 /// Serves a connection from its first byte to its last.
 pub(super) async fn serve(inner: Arc<Inner>, stream: TcpStream, peer: SocketAddr) {
     let Some(mut connection) = welcome(&inner, stream, peer).await else { return };
+    if *inner.stopping().borrow() {
+        // It came in while everyone was told.
+        Inner::tell_to_go(&connection.claim.link);
+    }
     let close = poll_fn(|cx| connection.poll(cx)).await;
     Box::pin(connection.finish(close)).await;
 }
@@ -120,7 +124,8 @@ impl Connection {
                 Poll::Pending => {}
             }
             if !busy {
-                self.inner.timers.set(&self.claim.link, self.session.deadline());
+                let now_ms = self.inner.config.clock.now_ms();
+                self.inner.timers.set(&self.claim.link, self.session.deadline(), now_ms);
                 return Poll::Pending;
             }
         }
@@ -201,8 +206,9 @@ impl Connection {
         }
         if let Some(asked) = turn.asked {
             let link = Arc::clone(&self.claim.link);
+            let connection = client.connection;
             let granted = Box::new(move |grants| {
-                link.push(Event::Granted(grants));
+                link.push(Event::Granted(connection, grants));
             });
             inner.hook.subscribe(&client, Occasion::Subscribe, asked.asks, granted);
         }
@@ -257,7 +263,7 @@ impl Connection {
     }
 
     /// The connection is over: say so, publish the will, store what is kept, let the next one in.
-    async fn finish(mut self, close: Close) {
+    pub(super) async fn finish(mut self, close: Close) {
         match close {
             Close::Server(code, sentence) => {
                 tracing::debug!(client_id = &*self.session.client.session.client_id, "closing: {sentence}");

@@ -12,7 +12,7 @@ use crate::codec::{
 };
 use crate::hook::{Admission, Ask, Client, Grant, Login, Occasion};
 use crate::registry::Claim;
-use crate::session::{PACKET_ID_DISTANCE, Session, Terms, Turn};
+use crate::session::{Close, PACKET_ID_DISTANCE, Session, Terms, Turn};
 use crate::store::{Due, DueKind, SessionKey, StoreError, StoreOp, StoredSession, StoredWill};
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
@@ -39,8 +39,12 @@ pub(super) async fn welcome(
 ) -> Option<Connection> {
     let mut input = Input::default();
     let timeout = inner.config.connect_timeout;
-    let Ok(connect) = tokio::time::timeout(timeout, read_connect(inner, &mut stream, &mut input)).await
-    else {
+    let mut stopping = inner.stopping();
+    let read = tokio::select! {
+        read = tokio::time::timeout(timeout, read_connect(inner, &mut stream, &mut input)) => read,
+        _ = stopping.wait_for(|stopping| *stopping) => return None,
+    };
+    let Ok(connect) = read else {
         inner.stats.connect_timeouts.count();
         return None;
     };
@@ -52,9 +56,12 @@ pub(super) async fn welcome(
             let mut connection = Connection::new(Arc::clone(inner), stream, input, session, claim);
             // CONNACK comes first [MQTT-3.2.0-1]; behind it, what was in flight is sent again.
             let resent = std::mem::take(connection.out());
-            // CONNACK has no optional part that is longer than the client id it was given.
-            let written = connack::encode(connection.out(), &to, &answer);
-            debug_assert!(written.is_ok(), "{written:?}");
+            if let Err(error) = connack::encode(connection.out(), &to, &answer) {
+                // What it says is no option: a client that takes no such packet cannot be served [MQTT-3.1.2-24].
+                tracing::debug!(%peer, client_id = &*connect.client_id, "CONNACK cannot be sent: {error}");
+                Box::pin(connection.finish(Close::Network)).await;
+                return None;
+            }
             connection.out().extend_from_slice(&resent);
             Some(connection)
         }
@@ -155,11 +162,14 @@ async fn admit(
     if claim.took_over {
         inner.stats.take_overs.count();
     }
+    let stored = inner.store.session(&key)?;
+    // A session that goes on is a stored one to its end, even where that is to be the end of this connection.
+    let goes_on = stored.is_some() && !connect.clean_start;
     let to = Peer::of(connect);
     let client = Arc::new(Client {
-        session: key.clone(),
+        session: key,
         version: connect.version,
-        persistent: expiry_s > 0,
+        persistent: expiry_s > 0 || goes_on,
         connection: inner.next_connection(),
         roles,
         problem_information: to.problem_information,
@@ -172,7 +182,7 @@ async fn admit(
     let terms =
         Terms { peer: to, window: usize::from(window), expiry_s, keep_alive_s, bounds: inner.config.mailbox };
     inner.hook.connected(&client);
-    let opened = open(inner, connect, &client, &claim, terms).await;
+    let opened = open(inner, connect, &client, &claim, terms, stored).await;
     if opened.is_err() {
         inner.hook.disconnected(&client);
     }
@@ -201,11 +211,12 @@ async fn open(
     client: &Arc<Client>,
     claim: &Claim,
     terms: Terms,
+    stored: Option<StoredSession>,
 ) -> Result<(Session, bool), Refused> {
     let key = client.session.clone();
     let will = check_will(inner, client, connect)?;
     let mut ops = Vec::new();
-    let stored = take_stored(inner, connect.clean_start, client, &mut ops)?;
+    let stored = stored.and_then(|stored| take_stored(inner, connect.clean_start, client, stored, &mut ops));
     if client.persistent {
         let end = inner.store.queue_end(&key)?;
         let mut queue = claim.link.queue();
@@ -254,7 +265,7 @@ fn check_will(inner: &Arc<Inner>, client: &Client, connect: &Connect) -> Result<
         .hook
         .accepts_will(client, will)
         .map_err(|code| Refused(code, format!("a will for the topic {} is not allowed", &*will.topic)))?;
-    Ok(Some(StoredWill::new(will)))
+    Ok(Some(StoredWill::new(will, client.connection)))
 }
 
 /// The stored session that is to go on; one that is not wanted any more is ended [MQTT-3.1.2-4].
@@ -262,17 +273,17 @@ fn take_stored(
     inner: &Arc<Inner>,
     clean_start: bool,
     client: &Arc<Client>,
+    stored: StoredSession,
     ops: &mut Vec<StoreOp>,
-) -> Result<Option<StoredSession>, Refused> {
+) -> Option<StoredSession> {
     let key = &client.session;
-    let Some(stored) = inner.store.session(key)? else { return Ok(None) };
     if !clean_start {
         // It is back in time: neither will nor expiry is due any more [MQTT-3.1.3-9].
         ops.extend(Inner::due_entries(key, &stored.record).into_iter().map(StoreOp::RemoveDue));
-        return Ok(Some(stored));
+        return Some(stored);
     }
     if let Some(will) = stored.record.will.clone() {
-        inner.publish_will(client, will.message);
+        inner.publish_will(&inner.absent(key, will.connection), will.message);
     }
     let link = &client.link;
     {
@@ -283,7 +294,7 @@ fn take_stored(
     inner.registry.release(key);
     ops.extend(Inner::removal(key, &stored.record));
     inner.hook.ended(key);
-    Ok(None)
+    None
 }
 
 /// Gives a stored session back what it had, as far as the application still grants it.

@@ -280,6 +280,15 @@ impl Feed {
         self.settle();
     }
 
+    /// A position is done with that the client did not get to see: it counts for the cursor alone.
+    pub(crate) fn pass(&mut self, position: u64) {
+        if let Ok(index) = self.pending.binary_search_by_key(&position, |pending| pending.position) {
+            self.pending[index].acked = true;
+            self.pending[index].item = None;
+            self.settle();
+        }
+    }
+
     fn settle(&mut self) {
         while self.pending.front().is_some_and(|first| first.acked) {
             if let Some(first) = self.pending.pop_front() {
@@ -439,6 +448,18 @@ mod tests {
         feed.sent_item(item(3), false, 0);
         feed.acknowledge(3);
         assert_eq!(feed.take_move().unwrap().to, 3);
+    }
+
+    #[test]
+    fn what_is_passed_moves_the_cursor_and_was_not_acknowledged() {
+        let mut feed = Feed::new(SourceId::new("in/bob"), SourceKind::Log, 0);
+        feed.resume(&[item(1), item(2)], 2, &[1, 2]);
+        feed.pass(1);
+        let moved = feed.take_move().unwrap();
+        assert_eq!((moved.to, moved.acknowledged.len(), moved.by_client), (1, 0, false));
+        feed.acknowledge(2);
+        let moved = feed.take_move().unwrap();
+        assert_eq!((moved.to, moved.acknowledged.len(), moved.by_client), (2, 1, true));
     }
 
     #[test]

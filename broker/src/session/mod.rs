@@ -24,7 +24,7 @@ pub(crate) use window::PACKET_ID_DISTANCE;
 use crate::codec::packet::{ack, disconnect, ping};
 use crate::codec::{
     Ack, AckOut, ByteStr, Disconnect, DisconnectProperties, Packet, PacketType, Peer, QoS, ReasonCode,
-    Version,
+    Sender, Version,
 };
 use crate::config::Config;
 use crate::hook::{Client, Hook};
@@ -132,7 +132,7 @@ impl Session {
                 ping::encode(&mut self.out);
                 Ok(())
             }
-            Packet::Disconnect(packet) => Err(self.disconnect(&packet)),
+            Packet::Disconnect(packet) => Err(self.disconnect(&packet, cx)),
             Packet::Connect(_) => Err(Close::server(
                 ReasonCode::ProtocolError,
                 "a connection sends CONNECT once [MQTT-3.1.0-2]",
@@ -182,7 +182,11 @@ impl Session {
                     return self.release_acks(cx);
                 }
             }
-            Event::Granted(grants) => return self.granted(grants, cx, turn),
+            Event::Granted(connection, grants) => {
+                if connection == self.client.connection {
+                    return self.granted(grants, cx, turn);
+                }
+            }
             Event::Stored(connection, result) => {
                 if connection == self.client.connection {
                     return self.stored(&result);
@@ -210,7 +214,7 @@ impl Session {
         }
     }
 
-    fn disconnect(&mut self, packet: &Disconnect) -> Close {
+    fn disconnect(&mut self, packet: &Disconnect, cx: &Context<'_>) -> Close {
         if let Some(expiry_s) = packet.properties.as_ref().and_then(|p| p.session_expiry_interval) {
             if self.terms.expiry_s == 0 && expiry_s != 0 {
                 return Close::server(
@@ -218,7 +222,7 @@ impl Session {
                     "a session that ends with its connection cannot be kept at DISCONNECT [MQTT-3.14.2-2]",
                 );
             }
-            self.terms.expiry_s = expiry_s;
+            self.terms.expiry_s = expiry_s.min(cx.config.max_session_expiry_s);
         }
         // [MQTT-3.14.4-3], [MQTT-3.1.2-10]
         if packet.reason == ReasonCode::Success {
@@ -233,7 +237,10 @@ impl Session {
             reason_string: ByteStr::try_from(sentence).ok().filter(|_| self.terms.peer.problem_information),
             ..DisconnectProperties::default()
         };
-        let goodbye = Disconnect { reason: code, properties: Some(Box::new(properties)) };
+        // An application may name a code that another packet could carry.
+        let is_legal = code.allowed_in(PacketType::Disconnect, Sender::Server);
+        let reason = if is_legal { code } else { ReasonCode::UnspecifiedError };
+        let goodbye = Disconnect { reason, properties: Some(Box::new(properties)) };
         // A DISCONNECT that does not fit what the client takes is left out: the connection closes all the same.
         let _ = disconnect::encode(&mut self.out, &self.terms.peer, &goodbye);
     }

@@ -5,7 +5,7 @@
 //! is read that cannot be sent.
 
 use super::feed::Feed;
-use super::subscribing::Lookup;
+use super::subscribing::Pending;
 use super::window::Origin;
 use super::{Close, Context, Session, Turn};
 use crate::codec::packet::publish;
@@ -54,7 +54,7 @@ impl Close {
     pub(super) fn store(cx: &Context<'_>) -> Close {
         cx.stats.store_errors.count();
         Close::server(
-            ReasonCode::ServerUnavailable,
+            ReasonCode::ImplementationSpecificError,
             "the server cannot read its store; the reason is in its log",
         )
     }
@@ -92,8 +92,12 @@ impl Session {
     /// Moves what waits towards the client.
     pub(crate) fn pump(&mut self, cx: &Context<'_>, turn: &mut Turn) -> Result<(), Close> {
         self.pump_plain(cx);
-        while !self.lookups.is_empty() && self.has_room(cx) && self.plain.len() < LOOKUP_PAGE {
+        while !self.lookups.is_empty() && self.takes_retained(cx, turn) {
             self.pump_lookup(cx, turn)?;
+        }
+        if matches!(self.pending, Some(Pending::Saving(_))) {
+            // What a subscription brings comes behind its SUBACK.
+            return Ok(());
         }
         let count = self.feeds.len();
         let mut idle = 0;
@@ -192,14 +196,24 @@ impl Session {
         publish::encode(&mut self.out, &self.terms.peer, &out)
     }
 
-    /// One page of retained messages.
+    /// Whether retained messages may go on: they wait for room like everything else, and none of them is dropped for want of it.
+    fn takes_retained(&self, cx: &Context<'_>, turn: &Turn) -> bool {
+        self.has_room(cx) && self.plain.is_empty() && turn.enqueue.len() < LOOKUP_PAGE
+    }
+
+    /// Retained messages from one page, as far as there is room.
     fn pump_lookup(&mut self, cx: &Context<'_>, turn: &mut Turn) -> Result<(), Close> {
-        let Some(lookup) = self.lookups.pop_front() else { return Ok(()) };
-        let page = cx
-            .reader
-            .retained(&lookup.filter, lookup.resume.as_ref(), LOOKUP_PAGE)
-            .map_err(|_| Close::store(cx))?;
-        for mut message in page.messages {
+        let Some(mut lookup) = self.lookups.pop_front() else { return Ok(()) };
+        if lookup.found.is_empty() {
+            let page = cx
+                .reader
+                .retained(&lookup.filter, lookup.resume.as_ref(), LOOKUP_PAGE)
+                .map_err(|_| Close::store(cx))?;
+            lookup.found = page.messages.into();
+            lookup.resume = page.resume;
+        }
+        while self.takes_retained(cx, turn) {
+            let Some(mut message) = lookup.found.pop_front() else { break };
             if message.expiry_left_s(cx.now_ms) == Some(0) {
                 cx.stats.dropped_expired.count();
                 continue;
@@ -216,8 +230,8 @@ impl Session {
                 self.deliver(Delivery { message, qos, retain: true, identifiers }, cx)?;
             }
         }
-        if page.resume.is_some() {
-            self.lookups.push_front(Lookup { resume: page.resume, ..lookup });
+        if !lookup.found.is_empty() || lookup.resume.is_some() {
+            self.lookups.push_front(lookup);
         }
         Ok(())
     }
@@ -257,6 +271,11 @@ impl Session {
         feed.was_read(&read);
         let moved = read.next > feed.sent();
         for item in read.items {
+            if !self.has_room(cx) {
+                // What is shown of an item may be far larger than the item. The rest is read again when there is room.
+                self.feeds[index].fall_behind();
+                return Ok(true);
+            }
             self.send_item(index, item, cx);
         }
         self.feeds[index].skip_to(read.next);
@@ -282,17 +301,18 @@ impl Session {
 
     /// Sends an item again that was in flight when the last connection ended.
     pub(super) fn resend_item(&mut self, index: usize, item: &Item, packet_id: PacketId, cx: &Context<'_>) {
-        let seen = self.see(index, item, cx).filter(|(_, manner)| manner.qos > QoS::AtMostOnce);
-        let Some((message, manner)) = seen else {
-            self.feeds[index].acknowledge(item.position);
+        let Some((message, manner)) = self.see(index, item, cx) else {
+            self.feeds[index].pass(item.position);
             return;
         };
         self.window.resend(packet_id, Origin::Feed { feed: index as u16, position: item.position });
-        let manner = Manner { packet_id: Some(packet_id), dup: true, ..manner.borrow() };
+        // It was sent with QoS 1, whatever the subscription says by now.
+        let manner =
+            Manner { packet_id: Some(packet_id), dup: true, qos: QoS::AtLeastOnce, ..manner.borrow() };
         let written = self.write(&message, &manner, cx).is_ok();
         self.account(written, Some(packet_id), cx);
         if !written {
-            self.feeds[index].acknowledge(item.position);
+            self.feeds[index].pass(item.position);
         }
     }
 
@@ -352,5 +372,150 @@ impl OwnedManner {
             packet_id: None,
             identifiers: &self.identifiers,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::feed::{Feed, Reading};
+    use super::super::{Session, Terms};
+    use super::*;
+    use crate::codec::client::{self, ServerPacket};
+    use crate::codec::{ByteStr, Limits, Peer, Version};
+    use crate::config::Config;
+    use crate::hook::{Admission, Ask, Command, Granted, Hook, Login, Occasion, Roles, Route};
+    use crate::link::Link;
+    use crate::message::Identifiers;
+    use crate::source::SourceGrant;
+    use crate::stats::Stats;
+    use crate::store::SessionKey;
+    use bytes::Bytes;
+
+    const ITEMS: u64 = 100;
+    const SHOWN_BYTES: usize = 10_000;
+
+    /// A log of small items that are shown as large messages.
+    struct Large;
+
+    impl Hook for Large {
+        fn authenticate(&self, _: &Login) -> Admission {
+            unreachable!("nobody connects")
+        }
+        fn route(&self, _: &Client, _: &str) -> Route {
+            Route::Plain
+        }
+        fn submit(&self, _: &Arc<Client>, _: Vec<Command>) {}
+        fn subscribe(&self, _: &Arc<Client>, _: Occasion, _: Vec<Ask>, _: Granted) {}
+        fn read(&self, _: &Client, _: &SourceId, _: u64, _: ReadLimit) -> Result<Read, StoreError> {
+            Ok(Read::default())
+        }
+        fn view(&self, _: &Client, _: &SourceGrant, item: &Item) -> View {
+            let mut payload = item.position.to_be_bytes().to_vec();
+            payload.resize(SHOWN_BYTES, b'x');
+            View::Send(Message {
+                topic: item.topic.clone(),
+                payload: payload.into(),
+                qos: QoS::AtLeastOnce,
+                retain: false,
+                properties: None,
+                received_ms: 0,
+                identifiers: Identifiers::new(),
+            })
+        }
+    }
+
+    impl SourceReader for Large {
+        fn read(
+            &self,
+            _: &Client,
+            _: &SourceId,
+            _: SourceKind,
+            after: u64,
+            limit: ReadLimit,
+        ) -> Result<Read, StoreError> {
+            let item = |position| Item {
+                position,
+                topic: ByteStr::from_static("u/bob/in"),
+                stored: Bytes::new(),
+                message: None,
+            };
+            let items: Vec<Item> = (after + 1..=ITEMS).take(limit.items).map(item).collect();
+            let next = items.last().map_or(after, |item| item.position);
+            Ok(Read { items, next, end: next == ITEMS, gap: false })
+        }
+        fn queue_end(&self, _: &Client) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+        fn retained(&self, _: &str, _: Option<&Resume>, _: usize) -> Result<RetainedPage, StoreError> {
+            Ok(RetainedPage::default())
+        }
+    }
+
+    fn session(config: &Config) -> Session {
+        let key = SessionKey { owner: Arc::from("bob"), client_id: Arc::from("phone") };
+        let client = Arc::new(Client {
+            session: key.clone(),
+            version: Version::V311,
+            persistent: true,
+            connection: 1,
+            roles: Roles::default(),
+            problem_information: true,
+            link: Link::new(key, config.mailbox),
+        });
+        let terms = Terms {
+            peer: Peer::unlimited(Version::V311),
+            window: 32,
+            expiry_s: 60,
+            keep_alive_s: 0,
+            bounds: config.mailbox,
+        };
+        let mut session = Session::new(client, terms, None, 0, 0);
+        let source = SourceId::new("in/bob");
+        let grant = SourceGrant {
+            source: source.clone(),
+            kind: SourceKind::Log,
+            start: 0,
+            retained_up_to: 0,
+            filter: Arc::from("u/bob/in"),
+            encoding: 0,
+        };
+        let mut feed = Feed::new(source, SourceKind::Log, 0);
+        let subscription = Arc::from("u/bob/in");
+        feed.read_for(Reading { grant, qos: QoS::AtMostOnce, identifier: None, subscription });
+        session.feeds.push(feed);
+        session
+    }
+
+    fn positions(out: &mut Vec<u8>) -> Vec<u64> {
+        let bytes = Bytes::from(std::mem::take(out));
+        let (mut at, mut found) = (0, Vec::new());
+        while let Some((packet, len)) =
+            client::decode(Version::V311, &bytes, at, &Limits::UNLIMITED).expect("valid packets")
+        {
+            let ServerPacket::Publish(publish, _) = packet else { panic!("unexpected: {packet:?}") };
+            let position = publish.payload.first_chunk().expect("a payload begins with its position");
+            found.push(u64::from_be_bytes(*position));
+            at += len;
+        }
+        found
+    }
+
+    #[test]
+    fn a_buffer_that_is_full_takes_no_more_whatever_items_are_shown_as() {
+        let config = Config { out_high_water: 25_000, ..Config::default() };
+        let stats = Stats::default();
+        let cx = Context { hook: &Large, reader: &Large, config: &config, stats: &stats, now_ms: 1 };
+        let mut session = session(&config);
+        let mut seen = Vec::new();
+        loop {
+            session.pump(&cx, &mut Turn::default()).expect("nothing fails here");
+            assert!(session.out.len() < config.out_high_water + SHOWN_BYTES + 100, "{}", session.out.len());
+            let more = positions(&mut session.out);
+            if more.is_empty() {
+                break;
+            }
+            seen.extend(more);
+        }
+        assert_eq!(seen, (1..=ITEMS).collect::<Vec<_>>());
     }
 }

@@ -10,10 +10,12 @@ use crate::codec::{
     ByteStr, PacketId, QoS, ReasonCode, RetainHandling, Suback, Subscribe, Unsuback, Unsubscribe, Version,
 };
 use crate::hook::{Ask, Grant};
+use crate::message::Message;
 use crate::retained::Resume;
 use crate::source::{SourceGrant, SourceId, SourceKind};
 use crate::store::{Cursors, InFlight, SessionRecord, StoreError, StoredSubscription};
 use smallvec::SmallVec;
+use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 
 /// The name of a session's own queue.
@@ -30,6 +32,8 @@ pub(crate) struct Lookup {
     pub(crate) filter: Arc<str>,
     pub(crate) qos: QoS,
     pub(crate) identifier: Option<u32>,
+    /// A page that was read and not sent.
+    pub(crate) found: VecDeque<Message>,
     pub(crate) resume: Option<Resume>,
 }
 
@@ -131,7 +135,7 @@ impl Session {
         let Ok(grants) = grants else {
             cx.stats.store_errors.count();
             return Err(Close::server(
-                ReasonCode::ServerUnavailable,
+                ReasonCode::ImplementationSpecificError,
                 "the server cannot store subscriptions now; connect again later",
             ));
         };
@@ -167,13 +171,14 @@ impl Session {
                     };
                     subscription.plain = plain;
                     if plain {
-                        self.read_queue(None, turn, cx)?;
+                        self.read_queue(None, cx)?;
                         turn.routes.push(RouteChange::Add(subscription.clone()));
                         if send_retained {
                             lookups.push(Lookup {
                                 filter: Arc::clone(&subscription.filter),
                                 qos: subscription.qos,
                                 identifier: subscription.identifier,
+                                found: VecDeque::new(),
                                 resume: None,
                             });
                         }
@@ -192,7 +197,7 @@ impl Session {
     }
 
     /// A persistent session gets plain QoS 1 through its stored queue, from its end on (or from a stored cursor).
-    fn read_queue(&mut self, cursor: Option<u64>, turn: &mut Turn, cx: &Context<'_>) -> Result<(), Close> {
+    fn read_queue(&mut self, cursor: Option<u64>, cx: &Context<'_>) -> Result<(), Close> {
         if !self.client.persistent || self.feed_index(&QUEUE).is_some() {
             return Ok(());
         }
@@ -200,8 +205,8 @@ impl Session {
             None => cx.reader.queue_end(&self.client).map_err(|_| Close::store(cx))?,
             Some(cursor) => cursor,
         };
+        // Its tails come to the link itself.
         self.feeds.push(Feed::new(queue_source(), SourceKind::Queue, start));
-        turn.attach.push(queue_source());
         Ok(())
     }
 
@@ -228,6 +233,8 @@ impl Session {
             self.feeds.len() - 1
         };
         let feed = &mut self.feeds[index];
+        // Of a stored cursor that nothing reads only the name is known.
+        feed.kind = kind;
         if !feed.is_read() {
             turn.attach.push(grant.source.clone());
         }
@@ -282,7 +289,7 @@ impl Session {
     pub(super) fn stored(&mut self, result: &Result<(), StoreError>) -> Result<(), Close> {
         if result.is_err() {
             return Err(Close::server(
-                ReasonCode::ServerUnavailable,
+                ReasonCode::ImplementationSpecificError,
                 "the server cannot write to its store; nothing more is acknowledged",
             ));
         }
@@ -332,7 +339,7 @@ impl Session {
         };
         let queue_cursor = cursor(&QUEUE);
         if queue_cursor.is_some() {
-            self.read_queue(queue_cursor, turn, cx)?;
+            self.read_queue(queue_cursor, cx)?;
         }
         for (subscription, grant) in record.subscriptions.iter().zip(grants) {
             let Grant::Granted { qos, plain, sources } = grant else { continue };
@@ -340,7 +347,7 @@ impl Session {
             subscription.qos = subscription.qos.min(qos);
             subscription.plain = plain;
             if plain {
-                self.read_queue(None, turn, cx)?;
+                self.read_queue(None, cx)?;
                 turn.routes.push(RouteChange::Add(subscription.clone()));
             }
             for source in sources {

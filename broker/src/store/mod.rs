@@ -156,8 +156,8 @@ pub trait Store: Send + Sync + 'static {
     /// All stored sessions that hold plain filters, for the index of offline sessions at start.
     fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError>;
 
-    /// What is due at or before a time, soonest first.
-    fn due(&self, now_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError>;
+    /// What is due from one time to another, both included, soonest first.
+    fn due(&self, from_ms: u64, to_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError>;
 
     /// Commits all ops as one. `done` is called after every earlier commit's, when this one is durable.
     fn commit(&self, ops: Vec<StoreOp>, done: Option<Committed>);

@@ -157,9 +157,11 @@ impl Store for RamStore {
         Ok(())
     }
 
-    fn due(&self, now_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError> {
+    fn due(&self, from_ms: u64, to_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError> {
         let tables = self.tables.lock();
-        let due = tables.due.iter().take_while(|(at_ms, ..)| *at_ms <= now_ms).take(max_items);
+        let nobody = SessionKey { owner: Arc::from(""), client_id: Arc::from("") };
+        let from = tables.due.range((from_ms, nobody, 0)..);
+        let due = from.take_while(|(at_ms, ..)| *at_ms <= to_ms).take(max_items);
         Ok(due
             .map(|(at_ms, session, kind)| Due {
                 at_ms: *at_ms,

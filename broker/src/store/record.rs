@@ -67,11 +67,13 @@ pub struct StoredWill {
     pub message: Message,
     /// Seconds between disconnect and publication.
     pub delay_s: u32,
+    /// The connection that left it: whoever publishes it, and however often, it is the will of this one.
+    pub connection: u64,
 }
 
 impl StoredWill {
     /// The stored form of a CONNECT's will.
-    pub fn new(will: &Will) -> StoredWill {
+    pub fn new(will: &Will, connection: u64) -> StoredWill {
         let message = Message {
             topic: will.topic.detached(),
             payload: Bytes::copy_from_slice(&will.payload),
@@ -81,7 +83,7 @@ impl StoredWill {
             received_ms: 0,
             identifiers: Identifiers::new(),
         };
-        StoredWill { message, delay_s: will.delay_interval() }
+        StoredWill { message, delay_s: will.delay_interval(), connection }
     }
 }
 
@@ -133,6 +135,7 @@ impl SessionRecord {
             Some(will) => {
                 out.u8(1);
                 out.u32(will.delay_s);
+                out.u64(will.connection);
                 out.bytes(&will.message.encode());
             }
         }
@@ -251,7 +254,8 @@ impl<'a> Reader<'a> {
     }
     fn will(&mut self) -> Result<StoredWill, StoreError> {
         let delay_s = self.u32()?;
-        Ok(StoredWill { message: Message::decode(self.bytes()?)?, delay_s })
+        let connection = self.u64()?;
+        Ok(StoredWill { message: Message::decode(self.bytes()?)?, delay_s, connection })
     }
 }
 
@@ -286,8 +290,8 @@ mod tests {
     }
 
     prop_compose! {
-        fn any_will()(topic in "[a-z/]{1,20}", payload: Vec<u8>, qos in any_qos(), retain: bool, delay_s: u32) -> StoredWill {
-            StoredWill { message: message(&topic, payload, qos, retain), delay_s }
+        fn any_will()(topic in "[a-z/]{1,20}", payload: Vec<u8>, qos in any_qos(), retain: bool, delay_s: u32, connection: u64) -> StoredWill {
+            StoredWill { message: message(&topic, payload, qos, retain), delay_s, connection }
         }
     }
 
@@ -329,7 +333,8 @@ mod tests {
 
     #[test]
     fn a_will_waits_for_its_delay_or_the_end_of_the_session() {
-        let will = StoredWill { message: message("t", Vec::new(), QoS::AtMostOnce, false), delay_s: 30 };
+        let message = message("t", Vec::new(), QoS::AtMostOnce, false);
+        let will = StoredWill { message, delay_s: 30, connection: 1 };
         let record = |expiry_s| SessionRecord {
             expiry_s,
             disconnected_ms: 1_000,

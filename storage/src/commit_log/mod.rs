@@ -58,6 +58,7 @@ mod spare;
 pub use append::CommitLog;
 pub use error::{AppendError, LogError, OpenError, Poisoned};
 pub use group::{Committer, GroupCommit};
+pub(crate) use open::refuse_newer;
 pub use options::{LogOptions, QueueLimits};
 pub use position::Position;
 pub use queue::{Committed, Submission};

@@ -47,6 +47,11 @@ impl CommitLog {
         for (segment, end) in &mut chain.segments {
             let mut at = segment.start();
             while at < *end {
+                // What the state stands for already is not even read.
+                if let Some(behind) = segment.end(at, *end)?.filter(|behind| *behind <= from) {
+                    at = behind;
+                    continue;
+                }
                 let Some(record) = segment.record(at, *end)? else {
                     let (file, position) = (segment.name.clone(), at);
                     return Err(LogError::Damaged { file, position, next_valid: *end }.into());
@@ -97,6 +102,18 @@ impl CommitLog {
             poisoned: None,
         })
     }
+}
+
+/// Refuses a log of which any part was written by a newer version. Changes nothing.
+pub(crate) fn refuse_newer(disk: &dyn Disk) -> Result<(), LogError> {
+    let names = disk.list().map_err(LogError::disk("list", "its folder"))?;
+    for start in names.iter().filter_map(|name| segment::parse_name(name)) {
+        // What else may be wrong with a segment matters only where it is needed.
+        if let Err(error @ LogError::NewerFormat { .. }) = Segment::open(disk, start) {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// Where the segments begin, ascending. Removes a spare, whose state nobody knows any more, and makes the names that
@@ -153,9 +170,9 @@ impl Chain {
             let limit = next.unwrap_or_else(|| segment.limit());
             let mut at = start;
             last_record = None;
-            while let Some(record) = segment.record(at, limit)? {
-                last_record = Some(record.at);
-                at = record.end;
+            while let Some(end) = segment.check(at, limit)? {
+                last_record = Some(at);
+                at = end;
             }
             if next != Some(at) {
                 let behind = at.plus(super::record::ALIGN);

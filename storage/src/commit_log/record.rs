@@ -78,7 +78,17 @@ impl Header {
 
     /// Whether `body` is what was written.
     pub(crate) fn checks(&self, body: &[u8]) -> bool {
-        body.len() == self.length as usize && crc32c::crc32c_append(self.body_seed, body) == self.body_crc
+        body.len() == self.length as usize && self.sums_up_to(self.sum(None, body))
+    }
+
+    /// The checksum of a body that is read piece by piece: of the pieces so far, and this one.
+    pub(crate) fn sum(&self, so_far: Option<u32>, piece: &[u8]) -> u32 {
+        crc32c::crc32c_append(so_far.unwrap_or(self.body_seed), piece)
+    }
+
+    /// Whether a whole body with this checksum is what was written.
+    pub(crate) fn sums_up_to(&self, sum: u32) -> bool {
+        sum == self.body_crc
     }
 
     /// Whether this program knows how to read an intact body.

@@ -13,6 +13,8 @@ use crate::disk::{Disk, DiskFile};
 
 /// Bytes read at a time.
 const WINDOW: u64 = 1 << 20;
+/// Bytes of a body checked at a time.
+const PIECE: usize = 64 << 10;
 
 /// A segment that is open for reading, and for being put in order.
 pub(crate) struct Segment {
@@ -23,11 +25,11 @@ pub(crate) struct Segment {
     pub(crate) len: u64,
     window: Vec<u8>,
     window_at: u64,
+    piece: Vec<u8>,
 }
 
 /// A record that checks out.
 pub(crate) struct Record {
-    pub(crate) at: Position,
     pub(crate) end: Position,
     /// The payloads, each with the position at which it ends; the last ends with the record.
     pub(crate) payloads: Vec<(Position, Bytes)>,
@@ -41,7 +43,7 @@ impl Segment {
         let mut first = [0; HEADER as usize];
         let n = file.read_at(0, &mut first).map_err(LogError::disk("read", &name))?;
         let header = segment::Header::parse(&first[..n], &name)?;
-        Ok(Self { file, name, header, len, window: Vec::new(), window_at: 0 })
+        Ok(Self { file, name, header, len, window: Vec::new(), window_at: 0, piece: Vec::new() })
     }
 
     pub(crate) fn start(&self) -> Position {
@@ -58,26 +60,37 @@ impl Segment {
         HEADER + position.since(self.start())
     }
 
+    /// Where the record ends that begins at `at`; `None` if none does that checks out and ends by `limit`. Whatever its
+    /// size, it takes no more memory than a piece of it.
+    pub(crate) fn check(&mut self, at: Position, limit: Position) -> Result<Option<Position>, LogError> {
+        let Some(header) = self.intact(at, limit)? else { return Ok(None) };
+        self.readable(&header, at)?;
+        Ok(Some(at.plus(header.span())))
+    }
+
+    /// Where a record that has been checked ends; `None` if none begins at `at` that ends by `limit`.
+    pub(crate) fn end(&mut self, at: Position, limit: Position) -> Result<Option<Position>, LogError> {
+        Ok(self.header(at, limit)?.map(|header| at.plus(header.span())))
+    }
+
     /// The record that begins at `at`; `None` if none does that checks out and ends by `limit`.
     pub(crate) fn record(&mut self, at: Position, limit: Position) -> Result<Option<Record>, LogError> {
-        let Some((header, body)) = self.intact(at, limit)? else { return Ok(None) };
-        match header.readable() {
-            Ok(()) => {}
-            Err(Unreadable::Kind(kind)) => {
-                return Err(LogError::UnknownRecord { file: self.name.clone(), position: at, kind });
-            }
-            Err(Unreadable::Version { found, known }) => {
-                let (found, known) = (found.into(), known.into());
-                return Err(LogError::NewerFormat { file: self.name.clone(), found, known });
-            }
+        let Some(header) = self.header(at, limit)? else { return Ok(None) };
+        let mut body = vec![0; header.length as usize];
+        let read = self.file.read_at(self.offset(at) + record::HEADER as u64, &mut body);
+        let n = read.map_err(LogError::disk("read", &self.name))?;
+        if n < body.len() || !header.checks(&body) {
+            return Ok(None);
         }
+        self.readable(&header, at)?;
+        let body = Bytes::from(body);
         let Some(payloads) = record::payloads(&body) else { return Ok(None) };
         let end = at.plus(header.span());
         let position = |ends: usize| {
             if ends == body.len() { end } else { at.plus((record::HEADER + ends) as u64) }
         };
         let payloads = payloads.into_iter().map(|(ends, payload)| (position(ends), payload)).collect();
-        Ok(Some(Record { at, end, payloads }))
+        Ok(Some(Record { end, payloads }))
     }
 
     /// The first position from `from` on at which any intact record begins that ends by `limit`.
@@ -104,18 +117,41 @@ impl Segment {
         if run.is_some_and(|run| run.iter().all(|&byte| byte == 0)) { RUN as u64 } else { 0 }
     }
 
-    fn intact(&mut self, at: Position, limit: Position) -> Result<Option<(record::Header, Bytes)>, LogError> {
-        let key = self.header.key;
-        let offset = self.offset(at);
-        let Some(bytes) = self.peek(offset)? else { return Ok(None) };
-        let Some(header) = record::Header::parse(&bytes, key, at) else { return Ok(None) };
-        if at.plus(header.span()) > limit {
-            return Ok(None);
+    /// Whether this program knows how to read an intact record.
+    fn readable(&self, header: &record::Header, at: Position) -> Result<(), LogError> {
+        header.readable().map_err(|why| match why {
+            Unreadable::Kind(kind) => LogError::UnknownRecord { file: self.name.clone(), position: at, kind },
+            Unreadable::Version { found, known } => {
+                let (found, known) = (found.into(), known.into());
+                LogError::NewerFormat { file: self.name.clone(), found, known }
+            }
+        })
+    }
+
+    /// The header at `at`, if one is there that belongs there and whose record ends by `limit`.
+    fn header(&mut self, at: Position, limit: Position) -> Result<Option<record::Header>, LogError> {
+        let Some(bytes) = self.peek(self.offset(at))? else { return Ok(None) };
+        let header = record::Header::parse(&bytes, self.header.key, at);
+        Ok(header.filter(|header| at.plus(header.span()) <= limit))
+    }
+
+    /// The same, if the body behind it checks out too. It is read in pieces: nobody needs it yet.
+    fn intact(&mut self, at: Position, limit: Position) -> Result<Option<record::Header>, LogError> {
+        let Some(header) = self.header(at, limit)? else { return Ok(None) };
+        let mut from = self.offset(at) + record::HEADER as u64;
+        let end = from + u64::from(header.length);
+        self.piece.resize(PIECE, 0);
+        let mut sum = None;
+        while from < end {
+            let piece = &mut self.piece[..(end - from).min(PIECE as u64) as usize];
+            let n = self.file.read_at(from, piece).map_err(LogError::disk("read", &self.name))?;
+            if n < piece.len() {
+                return Ok(None);
+            }
+            sum = Some(header.sum(sum, piece));
+            from += n as u64;
         }
-        let body_at = offset + record::HEADER as u64;
-        let mut body = vec![0; header.length as usize];
-        let n = self.file.read_at(body_at, &mut body).map_err(LogError::disk("read", &self.name))?;
-        Ok((n == body.len() && header.checks(&body)).then(|| (header, body.into())))
+        Ok(sum.is_some_and(|sum| header.sums_up_to(sum)).then_some(header))
     }
 
     /// The 16 bytes at `offset`, by way of the window.

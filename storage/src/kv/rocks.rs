@@ -27,6 +27,8 @@ const BLOOM_BITS: f64 = 10.0;
 const DIARIES: usize = 4;
 /// Size at which a diary is put away, in bytes.
 const DIARY_BYTES: usize = 4 << 20;
+/// Files opened at most to look at the format.
+const FILES_TO_LOOK: i32 = 32;
 
 /// The store in a folder.
 pub struct RocksKv {
@@ -67,6 +69,22 @@ impl RocksKv {
         *kv.format.lock() = format;
         kv.applied.store(applied, Ordering::Release);
         Ok(kv)
+    }
+
+    /// The format version of the store in `dir`, which looking does not change; `None` if there is none yet.
+    pub(crate) fn format_of(dir: &Path) -> Result<Option<u32>, KvError> {
+        if !dir.join("CURRENT").exists() {
+            return Ok(None);
+        }
+        let mut options = rocksdb::Options::default();
+        options.set_max_open_files(FILES_TO_LOOK);
+        // The default column family alone: a newer version may have others.
+        let db = DB::open_for_read_only(&options, dir, false).map_err(failed("be opened"))?;
+        let key = meta::key(meta::FORMAT);
+        let Some(value) = db.get_pinned(&key).map_err(failed("read"))? else { return Ok(None) };
+        let number =
+            record::open(key.as_bytes(), &value)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+        Ok(number.and_then(|format| u32::try_from(format).ok()))
     }
 
     /// The folder it is in.

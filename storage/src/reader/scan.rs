@@ -91,11 +91,16 @@ impl Reader {
 
     /// What is due at or before `at_ms` (Unix milliseconds), earliest first. `due_before(u64::MAX, 1)` is what is due next.
     pub fn due_before(&self, at_ms: u64, max: usize) -> Result<Vec<Due>, KvError> {
-        let to = match at_ms.checked_add(1) {
+        self.due_between(0, at_ms, max)
+    }
+
+    /// What is due from one time to another (Unix milliseconds), both included, earliest first.
+    pub fn due_between(&self, from_ms: u64, to_ms: u64, max: usize) -> Result<Vec<Due>, KvError> {
+        let to = match to_ms.checked_add(1) {
             Some(behind) => due::key(behind, b""),
             None => key::behind(&[Kind::Due as u8]),
         };
-        self.collect(due::key(0, b"").as_bytes(), to.as_bytes(), max, |key, value| {
+        self.collect(due::key(from_ms, b"").as_bytes(), to.as_bytes(), max, |key, value| {
             let (at_ms, id) = due::parse(key)?;
             Some(Due { at_ms, id: Bytes::copy_from_slice(id), value })
         })
