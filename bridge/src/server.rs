@@ -156,7 +156,7 @@ impl Server {
         let store: Arc<dyn Store> =
             Arc::new(SessionStore::new(storage.reader(), operations, Arc::clone(&clock)));
         let users = SequencedUsers::new(Arc::clone(&sequencer), hook.admin());
-        let users = LiveUsers::new(users, Arc::clone(&hook), Arc::clone(&store));
+        let users = LiveUsers::new(users, Arc::clone(&hook));
         let accounts = Arc::new(Accounts::new(
             storage.reader(),
             Arc::new(users) as Arc<dyn UserAdmin>,

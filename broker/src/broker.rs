@@ -6,7 +6,7 @@ use crate::hook::{Client, Command, Hook, Roles, Route};
 use crate::message::Message;
 use crate::net;
 use crate::plain::Subscriber;
-use crate::registry::Registry;
+use crate::registry::{Hold, Registry};
 use crate::router::{Router, SubscriptionOptions};
 use crate::shared::SharedMessage;
 use crate::source::Tail;
@@ -159,6 +159,23 @@ impl Broker {
         let links = self.inner.registry.connected();
         let own = links.iter().filter(|link| &*link.key.owner == owner);
         own.filter(|link| link.push(crate::link::Event::Close(code, sentence))).count()
+    }
+
+    /// Ends a session for good, with its subscriptions, cursors and queue. A connection that it has is told to go first, and the
+    /// answer is false: ask again when it has gone.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn end_session(&self, session: &SessionKey) -> Result<bool, StoreError> {
+        let inner = &self.inner;
+        let Some(hold) = inner.registry.hold(session) else {
+            self.disconnect(session, ReasonCode::AdministrativeAction, "this session was ended by the operator");
+            return Ok(false);
+        };
+        if let Some(stored) = inner.store.session(session)? {
+            inner.end_held(&hold, session, &stored.record, Vec::new());
+        }
+        Ok(true)
     }
 
     /// The counters.
@@ -316,11 +333,26 @@ impl Inner {
         }
     }
 
+    /// Takes a session away that nobody is connected to: from the index and the store, with all that was due.
+    fn end_held(&self, _hold: &Hold, key: &SessionKey, record: &SessionRecord, mut ops: Vec<StoreOp>) {
+        if let Some(link) = self.registry.link(key) {
+            {
+                // Under the queue's lock, so that nothing is queued behind the removal.
+                let _queue = link.queue();
+                link.set_persistent(false);
+            }
+            self.unroute(&link, &record.subscriptions);
+            self.registry.release(key);
+        }
+        ops.extend(Self::removal(key, record));
+        self.store.commit(ops, None);
+        self.hook.ended(key);
+    }
+
     fn one_due(self: &Arc<Self>, due: &Due, now_ms: u64) -> Result<(), StoreError> {
         let key = &due.session;
         // Who is connected, or about to be, takes what was due off the index.
-        let Some(_hold) = self.registry.hold(key) else { return Ok(()) };
-        let link = self.registry.link(key);
+        let Some(hold) = self.registry.hold(key) else { return Ok(()) };
         let stored = self.store.session(key)?;
         let Some(mut record) =
             stored.map(|stored| stored.record).filter(|record| record.disconnected_ms != 0)
@@ -335,16 +367,7 @@ impl Inner {
         }
         let mut ops = vec![StoreOp::RemoveDue(due.clone())];
         if record.expires_at_ms().is_some_and(|at_ms| at_ms <= now_ms) {
-            if let Some(link) = &link {
-                let queue = link.queue();
-                link.set_persistent(false);
-                drop(queue);
-                self.unroute(link, &record.subscriptions);
-                self.registry.release(key);
-            }
-            ops.extend(Self::removal(key, &record));
-            self.store.commit(ops, None);
-            self.hook.ended(key);
+            self.end_held(&hold, key, &record, ops);
         } else {
             ops.push(StoreOp::PutSession(key.clone(), Box::new(record)));
             self.store.commit(ops, None);

@@ -197,6 +197,11 @@ pub trait Hook: Send + Sync + 'static {
     /// Where a publish to `topic` goes. Asked once for each publish: keep it cheap.
     fn route(&self, client: &Client, topic: &str) -> Route;
 
+    /// Whether so much waits that connections should stop taking packets for a while. Asked often: keep it cheap.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
     /// Carries out the commands of one turn of one connection, in order. Each with a token is answered once through
     /// [`Client::answer`], after what it promises is durable.
     fn submit(&self, client: &Arc<Client>, commands: Vec<Command>);

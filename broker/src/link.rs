@@ -42,6 +42,14 @@ pub struct Delivery {
     pub identifiers: Identifiers,
 }
 
+impl Delivery {
+    /// The same, without keeping alive what else was read with the message: for one that may wait long.
+    #[must_use]
+    pub fn detached(self) -> Delivery {
+        Delivery { message: SharedMessage::new(self.message.detached()), ..self }
+    }
+}
+
 /// Something that a session's task has to look at.
 pub enum Event {
     /// A plain message.

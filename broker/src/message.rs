@@ -41,6 +41,16 @@ impl Message {
         Some(interval.saturating_sub(waited) as u32)
     }
 
+    /// A copy that owns its topic and payload, and no longer keeps alive what was read with them.
+    #[must_use]
+    pub fn detached(&self) -> Message {
+        Message {
+            topic: self.topic.detached(),
+            payload: Bytes::copy_from_slice(&self.payload),
+            ..self.clone()
+        }
+    }
+
     /// Whether it has a message expiry interval.
     pub fn expires(&self) -> bool {
         self.properties.as_ref().is_some_and(|properties| properties.message_expiry_interval.is_some())

@@ -221,6 +221,10 @@ impl Hook for ChatHook {
         }
     }
 
+    fn is_busy(&self) -> bool {
+        self.sequencer().is_some_and(|sequencer| sequencer.is_crowded())
+    }
+
     fn submit(&self, client: &Arc<Client>, published: Vec<Published>) {
         let Some(user) = user_of(&client.session) else { return };
         let device = device_of(client);

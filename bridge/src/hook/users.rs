@@ -3,10 +3,15 @@
 use super::ChatHook;
 use crate::account::{AdminError, SequencedUsers, UserAdmin};
 use chasqui_broker::codec::ReasonCode;
-use chasqui_broker::store::{SessionKey, Store, StoreOp};
+use chasqui_broker::store::SessionKey;
 use chasqui_proto::UserId;
 use chasqui_storage::Batch;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a connection that was told to go is looked for, and how many times.
+const PAUSE: Duration = Duration::from_millis(10);
+const TRIES: usize = 1_000;
 
 /// Sessions taken away at once.
 const PAGE: usize = 256;
@@ -15,13 +20,27 @@ const PAGE: usize = 256;
 pub struct LiveUsers {
     users: SequencedUsers,
     hook: Arc<ChatHook>,
-    store: Arc<dyn Store>,
 }
 
 impl LiveUsers {
-    /// `users`, whose connections are this hook's and whose sessions are in this store.
-    pub fn new(users: SequencedUsers, hook: Arc<ChatHook>, store: Arc<dyn Store>) -> LiveUsers {
-        LiveUsers { users, hook, store }
+    /// `users`, whose connections are this hook's.
+    pub fn new(users: SequencedUsers, hook: Arc<ChatHook>) -> LiveUsers {
+        LiveUsers { users, hook }
+    }
+}
+
+impl LiveUsers {
+    /// Ends a session; one that is connected is waited for.
+    fn end(&self, session: &SessionKey) -> Result<(), AdminError> {
+        let broker = self.hook.broker().ok_or(AdminError::Stopped)?;
+        for _ in 0..TRIES {
+            match broker.end_session(session) {
+                Ok(true) => return Ok(()),
+                Ok(false) => std::thread::sleep(PAUSE),
+                Err(error) => return Err(AdminError::Failed(error.0)),
+            }
+        }
+        Err(AdminError::Failed(Arc::from("a session of this user does not end; remove the user again")))
     }
 }
 
@@ -42,12 +61,11 @@ impl UserAdmin for LiveUsers {
             let page = self.hook.reader.sessions(user.as_bytes(), after.as_deref(), PAGE).map_err(failed)?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.name.to_vec());
-            let removals = page.iter().filter_map(|session| {
-                let client_id = std::str::from_utf8(&session.name).ok()?;
+            for session in &page {
+                let Ok(client_id) = std::str::from_utf8(&session.name) else { continue };
                 let key = SessionKey { owner: Arc::from(user.as_str()), client_id: Arc::from(client_id) };
-                Some(StoreOp::RemoveSession(key))
-            });
-            self.store.commit(removals.collect(), None);
+                self.end(&key)?;
+            }
         }
     }
 

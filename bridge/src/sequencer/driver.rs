@@ -128,6 +128,11 @@ impl Sequencer {
         self.shared.queue.submit_lazy(ops.into());
     }
 
+    /// Whether so much waits that connections should leave what comes in their sockets for a while.
+    pub fn is_crowded(&self) -> bool {
+        self.shared.queue.is_crowded()
+    }
+
     /// Figures for metrics.
     pub fn stats(&self) -> Stats {
         let figures = &self.shared.figures;

@@ -9,6 +9,7 @@ use super::core::Work;
 use crate::machine::{Key, Record};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A record that was fetched.
@@ -35,6 +36,8 @@ pub(super) struct Queue {
     work: Condvar,
     /// For those who submit.
     room: Condvar,
+    /// Half full: whoever can wait elsewhere should.
+    crowded: AtomicBool,
 }
 
 #[derive(Default)]
@@ -65,7 +68,13 @@ pub(super) struct Taken {
 
 impl Queue {
     pub(super) fn new(limits: Limits) -> Queue {
-        Queue { limits, state: Mutex::default(), work: Condvar::new(), room: Condvar::new() }
+        Queue {
+            limits,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            crowded: AtomicBool::new(false),
+        }
     }
 
     /// Adds to the end. Waits while the queue is full.
@@ -79,6 +88,7 @@ impl Queue {
             }
             state.bytes += work.bytes();
             state.works.push_back(work);
+            self.note(&state);
             if !state.urgent {
                 state.urgent = true;
                 self.work.notify_one();
@@ -102,6 +112,17 @@ impl Queue {
         }
     }
 
+    fn note(&self, state: &State) {
+        let (items, bytes) = (state.works.len() + state.parked.0, state.bytes + state.parked.1);
+        let crowded = items >= self.limits.items / 2 || bytes >= self.limits.bytes / 2;
+        self.crowded.store(crowded, Ordering::Relaxed);
+    }
+
+    /// Whether it is half full. Who can leave its work where it comes from does so from here on: when it is full, submitting waits.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
     /// A record was fetched. Never waits.
     pub(super) fn fetched(&self, fetched: Fetched) {
         self.state.lock().fetched.push(fetched);
@@ -112,6 +133,7 @@ impl Queue {
     pub(super) fn parked(&self, load: (usize, usize)) {
         let mut state = self.state.lock();
         state.parked = load;
+        self.note(&state);
         if !state.is_full(&self.limits) {
             self.room.notify_all();
         }
@@ -142,6 +164,7 @@ impl Queue {
             taken.works.push(work);
         }
         state.bytes -= bytes;
+        self.note(&state);
         state.urgent = !state.works.is_empty();
         taken.stopping = state.stopping && state.works.is_empty();
         if !state.is_full(&self.limits) {

@@ -114,9 +114,12 @@ impl Connection {
                 return Poll::Ready(close);
             }
             match self.poll_write(cx) {
-                Poll::Ready(Ok(wrote)) => busy |= wrote,
+                Poll::Ready(Ok(wrote)) => {
+                    busy |= wrote;
+                    self.session.blocked = false;
+                }
                 Poll::Ready(Err(_)) => return Poll::Ready(Close::Network),
-                Poll::Pending => {}
+                Poll::Pending => self.session.blocked = true,
             }
             match self.poll_read(scratch, cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Close::Network),
@@ -124,8 +127,13 @@ impl Connection {
                 Poll::Pending => {}
             }
             if !busy {
+                if let Err(close) = self.inner.with_context(|cx| self.session.check_keep_alive(cx)) {
+                    return Poll::Ready(close);
+                }
                 let now_ms = self.inner.config.clock.now_ms();
-                self.inner.timers.set(&self.claim.link, self.session.deadline(), now_ms);
+                // Nobody tells when the application has less to do: it is looked at again a tick later.
+                let again = if self.inner.hook.is_busy() { now_ms + 1 } else { u64::MAX };
+                self.inner.timers.set(&self.claim.link, self.session.deadline().min(again), now_ms);
                 return Poll::Pending;
             }
         }

@@ -58,6 +58,8 @@ pub(crate) struct Feed {
     waiting: VecDeque<Item>,
     waiting_bytes: usize,
     caught_up: bool,
+    /// Announced items that wait at most, and their bytes.
+    max_waiting: (usize, usize),
     not_before_ms: u64,
     /// Items the client acknowledged since the last cursor move was taken.
     acknowledged: Vec<Item>,
@@ -90,11 +92,17 @@ impl Feed {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             caught_up: false,
+            max_waiting: (MAX_WAITING, MAX_WAITING_BYTES),
             not_before_ms: 0,
             acknowledged: Vec::new(),
             reported: acked,
             by_client: false,
         }
+    }
+
+    /// For a session that does not outlive its connection: what it has not read is not kept for it, so more may wait in memory.
+    pub(crate) fn may_wait(&mut self, items: usize, bytes: usize) {
+        self.max_waiting = (items, bytes);
     }
 
     /// Adds a subscription, or replaces the one with the same filter; it counts as the one made last.
@@ -174,7 +182,7 @@ impl Feed {
             }
             self.waiting_bytes += weight(item);
             self.waiting.push_back(item.clone());
-            if self.waiting.len() > MAX_WAITING || self.waiting_bytes > MAX_WAITING_BYTES {
+            if self.waiting.len() > self.max_waiting.0 || self.waiting_bytes > self.max_waiting.1 {
                 self.forget_waiting();
                 return;
             }

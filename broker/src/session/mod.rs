@@ -84,6 +84,8 @@ pub(crate) struct Session {
     last_packet_ms: u64,
     /// Bytes to write.
     pub(crate) out: Vec<u8>,
+    /// The socket takes no more at present.
+    pub(crate) blocked: bool,
 }
 
 impl Session {
@@ -111,6 +113,7 @@ impl Session {
             will,
             last_packet_ms: now_ms,
             out: Vec::new(),
+            blocked: false,
         }
     }
 
@@ -193,24 +196,33 @@ impl Session {
                 }
             }
             Event::Direct(message) => return self.direct(message, cx),
-            Event::Timer => return self.check_keep_alive(cx),
+            // To be woken is all: what is due is looked for when nothing is left to read.
+            Event::Timer => {}
             Event::Close(code, sentence) => return Err(Close::server(code, sentence)),
         }
         Ok(())
     }
 
-    /// Whether packets may be taken: not while a SUBSCRIBE waits, and not while too many publishes wait for their answer.
+    /// Whether packets may be taken: not while a SUBSCRIBE waits, not while too many publishes wait for their answer, and not while
+    /// the application has too much to do.
     pub(crate) fn takes_packets(&self, cx: &Context<'_>) -> bool {
         self.pending.is_none()
             && (self.terms.peer.version == Version::V5
                 || self.acks.len() < usize::from(cx.config.receive_maximum))
             && self.out.len() < cx.config.out_high_water.saturating_mul(4)
+            && !cx.hook.is_busy()
     }
 
     fn acknowledged(&mut self, ack: &Ack) {
         // An id that is not in flight is a message that a newer one took the place of, or one from before a stop.
         if let Some(Origin::Feed { feed, position }) = self.window.acknowledge(ack.packet_id) {
-            self.feeds[usize::from(feed)].acknowledge(position);
+            let feed = &mut self.feeds[usize::from(feed)];
+            if ack.reason.is_error() {
+                // The client does not take it: done with, and not delivered [MQTT-4.3.2-3].
+                feed.pass(position);
+            } else {
+                feed.acknowledge(position);
+            }
         }
     }
 
@@ -251,22 +263,20 @@ impl Session {
         (keep_alive_ms > 0).then(|| self.last_packet_ms + keep_alive_ms * 3 / 2)
     }
 
-    fn check_keep_alive(&mut self, cx: &Context<'_>) -> Result<(), Close> {
-        match self.silent_at() {
-            Some(at) if at <= cx.now_ms => {
-                // The clock stands still while it is the server that does not read.
-                if self.takes_packets(cx) {
-                    cx.stats.keep_alive_timeouts.count();
-                    return Err(Close::server(
-                        ReasonCode::KeepAliveTimeout,
-                        "nothing came for one and a half times the keep-alive",
-                    ));
-                }
-                self.last_packet_ms = cx.now_ms;
-                Ok(())
-            }
-            _ => Ok(()),
+    /// Nothing is left to read: has there been nothing for too long? The clock stands still while it is the server that does not
+    /// read.
+    pub(crate) fn check_keep_alive(&mut self, cx: &Context<'_>) -> Result<(), Close> {
+        if !self.takes_packets(cx) {
+            self.last_packet_ms = cx.now_ms;
         }
+        if self.silent_at().is_some_and(|at| at <= cx.now_ms) {
+            cx.stats.keep_alive_timeouts.count();
+            return Err(Close::server(
+                ReasonCode::KeepAliveTimeout,
+                "nothing came for one and a half times the keep-alive",
+            ));
+        }
+        Ok(())
     }
 
     /// When the session next wants [`Event::Timer`], Unix milliseconds.

@@ -112,7 +112,9 @@ impl Session {
     /// Takes a plain message: sends it, keeps it for the window, or, QoS 0, drops it.
     pub(super) fn deliver(&mut self, delivery: Delivery, cx: &Context<'_>) -> Result<(), Close> {
         if delivery.qos == QoS::AtMostOnce {
-            if self.has_room(cx) {
+            // What came at once may be more than the high-water mark, and is bounded by the mailbox: it is dropped only for a
+            // reader that does not read.
+            if self.has_room(cx) || !self.blocked {
                 self.send_plain(&delivery, None, cx);
             } else {
                 cx.stats.dropped_buffer_full.count();
@@ -126,7 +128,7 @@ impl Session {
         }
         let bounds = self.terms.bounds;
         self.plain_bytes += delivery.message.weight();
-        self.plain.push_back(delivery);
+        self.plain.push_back(delivery.detached());
         if self.plain.len() > bounds.items || self.plain_bytes > bounds.bytes {
             cx.stats.sessions_overflown.count();
             return Err(Close::server(

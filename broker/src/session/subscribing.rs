@@ -229,7 +229,11 @@ impl Session {
                 (None, SourceKind::State) => retained_up_to,
                 (None, _) => start,
             };
-            self.feeds.push(Feed::new(grant.source.clone(), kind, start));
+            let mut feed = Feed::new(grant.source.clone(), kind, start);
+            if !self.client.persistent {
+                feed.may_wait(self.terms.bounds.items, self.terms.bounds.bytes);
+            }
+            self.feeds.push(feed);
             self.feeds.len() - 1
         };
         let feed = &mut self.feeds[index];
