@@ -12,6 +12,9 @@ use thiserror::Error;
 /// Why JSON could not be read or written.
 #[derive(Debug, Error)]
 pub enum JsonError {
+    /// JSON is UTF-8, all of it: also in fields that are ignored, where the parser would not look.
+    #[error("the payload is not JSON: {0}")]
+    Utf8(#[from] std::str::Utf8Error),
     /// The text is not JSON, or not that of the message.
     #[error("the payload is not the JSON of this message: {0}")]
     Json(#[from] serde_json::Error),
@@ -25,7 +28,7 @@ pub enum JsonError {
 /// # Errors
 /// If `payload` is not JSON of that message; says where.
 pub fn decode<M: Message + DeserializeOwned>(payload: &[u8]) -> Result<M, JsonError> {
-    Ok(serde_json::from_slice(payload)?)
+    Ok(serde_json::from_str(std::str::from_utf8(payload)?)?)
 }
 
 /// Writes a message.
@@ -42,4 +45,18 @@ pub fn encode<M: Message + Serialize>(message: &M) -> Result<Vec<u8>, JsonError>
 /// If `payload` is not protobuf of that message, or as [`encode`] does.
 pub fn from_protobuf<M: Message + Default + Serialize>(payload: &[u8]) -> Result<Vec<u8>, JsonError> {
     encode(&M::decode(payload)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1;
+
+    #[test]
+    fn what_is_not_utf_8_is_not_json_even_where_it_is_ignored() {
+        let send = |id: &[u8]| [b"{\"unknown\": \"", id, b"\", \"body\": {\"text\": \"x\"}}"].concat();
+        assert!(decode::<v1::Send>(&send(b"new")).is_ok());
+        let error = decode::<v1::Send>(&send(b"\xbd")).unwrap_err();
+        assert!(error.to_string().starts_with("the payload is not JSON: invalid utf-8"), "{error}");
+    }
 }

@@ -26,7 +26,7 @@ async fn settle(service: &Service, version: Version) {
 async fn expect(bob: &mut Client, texts: &[&str]) {
     for text in texts {
         let message = message(&bob.take().await);
-        assert_eq!((message.sender.as_str(), text_of(&message)), ("alice", Some(*text)));
+        assert_eq!((message.conversation.as_str(), text_of(&message)), ("u/alice", Some(*text)));
     }
     bob.nothing().await;
 }
@@ -97,7 +97,11 @@ async fn it_is_fired_by_a_power_cut_once_in_effect() {
         let mut received = Vec::new();
         while received.last().is_none_or(|seq| *seq < 2) {
             let message = message(&bob.take().await);
-            assert_eq!(text_of(&message), Some(["first", "control"][message.seq as usize - 1]), "{version:?}");
+            assert_eq!(
+                text_of(&message),
+                Some(["first", "control"][message.seq as usize - 1]),
+                "{version:?}"
+            );
             received.push(message.seq);
         }
         bob.nothing().await;
@@ -131,14 +135,13 @@ async fn each_connections_will_is_its_own() {
 #[tokio::test]
 async fn a_power_cut_between_firing_and_forgetting_it_does_not_repeat_it() {
     both(|version| async move {
-        let mut twice_possible = 0;
-        for seed in 0..12 {
+        for seed in 0..8 {
             let mut service = Service::start().await;
             service.device(version, "bob", "phone").await.disconnect().await;
             let alice = service.connect(&with_will(version, "once").kept()).await;
             let held = service.hold_flushes();
             drop(alice);
-            tokio::task::block_in_place(|| held.wait_for_one());
+            held.wait_for_one();
             service.cut_power(seed).await;
             drop(held);
             service.resume().await;
@@ -148,9 +151,7 @@ async fn a_power_cut_between_firing_and_forgetting_it_does_not_repeat_it() {
             settle(&service, version).await;
             service.publisher(version, "alice").await.tell("bob", "behind").await;
             expect(&mut bob, &["behind"]).await;
-            twice_possible += 1;
         }
-        assert_eq!(twice_possible, 12);
     })
     .await;
 }
@@ -168,7 +169,7 @@ async fn it_waits_for_its_delay_and_is_called_off_by_coming_back() {
     // Back before it is due: the new connection has no will.
     drop(service.connect(&delayed("called off")).await);
     service.kept(version, "alice", "phone").await.disconnect().await;
-    service.clock.advance(Duration::from_secs(2 * 3_600));
+    service.clock.advance(Duration::from_hours(2));
     // Another session's will shows that what is due has been looked at.
     let mut control = with_will(version, "at once");
     control.0.client_id = chasqui_testkit::text("tablet");
@@ -179,10 +180,10 @@ async fn it_waits_for_its_delay_and_is_called_off_by_coming_back() {
     drop(service.connect(&delayed("due")).await);
     service.restart().await;
     let mut bob = service.kept(version, "bob", "phone").await;
-    service.clock.advance(Duration::from_secs(3_000));
+    service.clock.advance(Duration::from_mins(50));
     drop(service.connect(&control).await);
     expect(&mut bob, &["at once"]).await;
-    service.clock.advance(Duration::from_secs(700));
+    service.clock.advance(Duration::from_mins(11));
     expect(&mut bob, &["due"]).await;
 }
 

@@ -1,10 +1,13 @@
 //! What clients of the service say and hear: payloads of the contract, and the few steps that most tests are made of.
 
 use super::{Client, Hello, Service};
+use chasqui_bridge::account::Hash;
 use chasqui_broker::codec::client::ServerPacket;
+use chasqui_broker::codec::packet::ping;
 use chasqui_broker::codec::{Ack, Publish, PublishOut, QoS, ReasonCode, Version};
 use chasqui_proto::{json, v1};
 use prost::Message as _;
+use std::sync::Arc;
 
 /// A user's client; its session ends with the connection.
 pub fn user(version: Version, user: &str, client_id: &str) -> Hello {
@@ -53,13 +56,17 @@ pub fn rejected(publish: &Publish) -> v1::Rejected {
     }
 }
 
-/// A receipt, in whichever encoding its topic has.
+/// A receipt, in whichever encoding its topic has. The conversation is the one that the topic names.
 pub fn receipt(publish: &Publish) -> v1::Receipt {
-    if publish.topic.starts_with("json/") {
+    let mut receipt: v1::Receipt = if publish.topic.starts_with("json/") {
         json::decode(&publish.payload).expect("the JSON of a Receipt")
     } else {
         v1::Receipt::decode(publish.payload.clone()).expect("a Receipt")
-    }
+    };
+    let (_, chat) = publish.topic.split_once("/receipts/").expect("the topic of a receipt");
+    assert!(receipt.conversation.is_empty() || receipt.conversation == chat, "{publish:?}");
+    chat.clone_into(&mut receipt.conversation);
+    receipt
 }
 
 /// The text of a message; `None` where it comes without its body.
@@ -102,6 +109,17 @@ impl Service {
         watcher
     }
 
+    /// Makes accounts for users, each with their name as password. With `--dev` nobody needs one.
+    pub async fn add_users(&self, names: &[&'static str]) {
+        let (accounts, names) = (Arc::clone(self.server().accounts()), names.to_vec());
+        let added = tokio::task::spawn_blocking(move || {
+            for name in names {
+                accounts.add(name, Hash::new(name.as_bytes()).expect("a password")).expect("a new user");
+            }
+        });
+        added.await.expect("the accounts are made");
+    }
+
     /// A user's client that only publishes.
     pub async fn publisher(&self, version: Version, name: &str) -> Client {
         self.connect(&user(version, name, "publisher")).await
@@ -118,13 +136,20 @@ pub trait Chats {
     /// and given back.
     async fn publish_and_take(&mut self, topic: &str, payload: &[u8]) -> (Ack, Vec<Publish>);
 
+    /// Takes what is on its way, which may be nothing.
+    async fn drain(&mut self) -> Vec<Publish>;
+
     /// Sends a text to a user, who must take it.
     async fn tell(&mut self, to: &str, text: &str);
 }
 
 impl Chats for Client {
     async fn subscribe_once(&mut self, filter: &str) {
-        assert_eq!(self.subscribe(&[(filter, QoS::AtLeastOnce)]).await, [ReasonCode::GrantedQoS1], "{filter}");
+        assert_eq!(
+            self.subscribe(&[(filter, QoS::AtLeastOnce)]).await,
+            [ReasonCode::GrantedQoS1],
+            "{filter}"
+        );
     }
 
     async fn publish_and_take(&mut self, topic: &str, payload: &[u8]) -> (Ack, Vec<Publish>) {
@@ -144,6 +169,31 @@ impl Chats for Client {
                     taken.push(publish);
                 }
                 other => panic!("PUBACK expected: {other:?}"),
+            }
+        }
+    }
+
+    async fn drain(&mut self) -> Vec<Publish> {
+        let mut out = Vec::new();
+        ping::encode_request(&mut out);
+        self.write(&out).await;
+        let mut taken = Vec::new();
+        let mut answers = 0;
+        loop {
+            match self.receive().await {
+                // What was to be sent when the first was answered comes before the second.
+                ServerPacket::Pingresp if answers == 1 => return taken,
+                ServerPacket::Pingresp => {
+                    answers += 1;
+                    self.write(&out).await;
+                }
+                ServerPacket::Publish(publish, _) => {
+                    if publish.packet_id.is_some() {
+                        self.ack(&publish).await;
+                    }
+                    taken.push(publish);
+                }
+                other => panic!("PINGRESP expected: {other:?}"),
             }
         }
     }

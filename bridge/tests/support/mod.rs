@@ -24,20 +24,33 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// The machine's clock, which a test can put forward. It stays put forward when the service is started again.
+/// The machine's clock, which a test can put forward, and stop. Starting the service again changes nothing about it.
 #[derive(Default)]
-pub struct TestClock(AtomicU64);
+pub struct TestClock {
+    put_forward_ms: AtomicU64,
+    /// What it shows while it stands still; 0 while it goes.
+    stands_at_ms: AtomicU64,
+}
 
 impl TestClock {
     /// Puts it forward.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+        self.put_forward_ms.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// Stops it: from here on it only moves when it is put forward. Live values of a state then come once, since they are apart in time.
+    pub fn stand_still(&self) {
+        self.stands_at_ms.store(SystemClock.now_ms(), Ordering::SeqCst);
     }
 }
 
 impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
-        SystemClock.now_ms() + self.0.load(Ordering::SeqCst)
+        let shown = match self.stands_at_ms.load(Ordering::SeqCst) {
+            0 => SystemClock.now_ms(),
+            stands_at => stands_at,
+        };
+        shown + self.put_forward_ms.load(Ordering::SeqCst)
     }
 }
 
@@ -185,7 +198,7 @@ impl Service {
         let Running { server, runtime } = self.running.take().expect("it runs");
         // Its connections first, so that none of them stores how it ended.
         end(runtime).await;
-        tokio::task::spawn_blocking(move || drop(server)).await.expect("the service goes");
+        tokio::task::spawn_blocking(move || server.abandon()).await.expect("the service goes");
     }
 
     /// Cuts the power: of what was not flushed any part stays, as `seed` has it.
@@ -213,7 +226,7 @@ impl Drop for Service {
         if let Some(Running { server, runtime }) = self.running.take() {
             // Not waited for: a test that fails while it holds flushes back must still end.
             runtime.shutdown_background();
-            std::thread::spawn(move || drop(server));
+            std::thread::spawn(move || server.abandon());
         }
     }
 }

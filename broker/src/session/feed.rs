@@ -241,6 +241,8 @@ impl Feed {
             self.sent = next;
             if self.pending.is_empty() {
                 self.acked = next;
+                // What is not for this client to see needs no acknowledgement of its own.
+                self.by_client |= self.readings.iter().any(|reading| reading.qos > QoS::AtMostOnce);
             } else {
                 self.pending.push_back(Pending { position: next, acked: true, item: None });
             }

@@ -61,7 +61,8 @@ pub struct CursorMove {
     pub to: u64,
     /// The items in the range that the client acknowledged, as stored; what it was not shown is not among them.
     pub acknowledged: Vec<Item>,
-    /// Whether the client's PUBACK moved it (QoS 1 and 2), or writing did (QoS 0).
+    /// Whether the client has taken everything on the way that it was to see: by PUBACK, or because there was nothing for it. False
+    /// where writing moved it (QoS 0).
     pub by_client: bool,
 }
 
