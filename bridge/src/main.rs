@@ -21,7 +21,9 @@ fn end_on_panic() {
         let thread = thread::current();
         let name = thread.name().unwrap_or_default();
         if name == "sequencer" || name.starts_with("fetch-") {
-            tracing::error!("the thread {name} has panicked: the server ends; start it again, nothing acknowledged is lost");
+            tracing::error!(
+                "the thread {name} has panicked: the server ends; start it again, nothing acknowledged is lost"
+            );
             std::process::abort();
         }
     }));

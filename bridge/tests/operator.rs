@@ -1,5 +1,7 @@
 //! What an operator can get wrong, and what can go wrong under a server: one clear sentence, exit code 1, and nothing lost.
 
+#![allow(clippy::print_stdout)] // The figures are what a reader of the log wants.
+
 mod program;
 
 use chasqui_broker::codec::client::ServerPacket;
@@ -72,7 +74,7 @@ fn payload(number: usize, bytes: usize) -> Vec<u8> {
         state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
         text.push(char::from(b'0' + (state >> 33) as u8 % 75));
     }
-    let body = v1::Body { kind: Some(body::Kind::Text(text)), ..v1::Body::default() };
+    let body = v1::Body { kind: Some(body::Kind::Text(text)) };
     v1::Send { body: Some(body), ..v1::Send::default() }.encode_to_vec()
 }
 
@@ -239,7 +241,7 @@ fn make_log_newer(data: &Path) {
 
 #[tokio::test]
 async fn a_store_of_a_newer_version_is_refused_untouched() {
-    let rows: [(&str, fn(&Path)); 2] = [("the state store", make_state_newer), (".log", make_log_newer)];
+    let rows = [("the state store", make_state_newer as fn(&Path)), (".log", make_log_newer)];
     for (what, make_newer) in rows {
         let temp = temp();
         store_with_messages(temp.path()).await;
@@ -375,9 +377,9 @@ async fn a_file_that_cannot_grow_ends_the_server_and_nothing_acknowledged_is_los
 
 /// The folder that is a small disk of its own, in the process that sees it.
 const SMALL_DISK: &str = "TEST_SMALL_DISK";
-const DISK_BYTES: u64 = 48 << 20;
+const DISK_BYTES: u64 = 96 << 20;
 
-/// A disk that is really full: a file system of 48 MiB in memory, mounted where only this test and its children see it.
+/// A disk that is really full: a file system of its own in memory, mounted where only this test and its children see it.
 #[test]
 fn heavy_a_full_disk_ends_the_server_and_nothing_acknowledged_is_lost() {
     let name = "heavy_a_full_disk_ends_the_server_and_nothing_acknowledged_is_lost";

@@ -169,7 +169,11 @@ impl Broker {
     pub fn end_session(&self, session: &SessionKey) -> Result<bool, StoreError> {
         let inner = &self.inner;
         let Some(hold) = inner.registry.hold(session) else {
-            self.disconnect(session, ReasonCode::AdministrativeAction, "this session was ended by the operator");
+            self.disconnect(
+                session,
+                ReasonCode::AdministrativeAction,
+                "this session was ended by the operator",
+            );
             return Ok(false);
         };
         if let Some(stored) = inner.store.session(session)? {

@@ -3,17 +3,17 @@
 //! | what | kept as |
 //! |---|---|
 //! | a session's record | session record `owner, client id` |
-//! | its cursors, with the packet id used last | ordered record in [`space::CURSORS`], far more often written |
+//! | its cursors, with the packet id used last | ordered record in `space::CURSORS`, far more often written |
 //! | its queue of plain messages | log `q/{owner}\0{client id}` |
-//! | that it holds plain filters | ordered record in [`space::PLAIN_SESSIONS`]: all that a start reads |
-//! | retained messages | ordered records in [`space::RETAINED`], by topic |
+//! | that it holds plain filters | ordered record in `space::PLAIN_SESSIONS`: all that a start reads |
+//! | retained messages | ordered records in `space::RETAINED`, by topic |
 //! | what falls due | the due-time index, id `kind, owner, client id` |
 //!
 //! **Invariants.** Entries of a queue up to the session's cursor leave in the batch that moves the cursor, and only there:
 //! so the last position given out is the last entry's or the cursor's, whichever is greater, and trimming does not
 //! lose it. A queue that begins, begins behind every position ever given out in any queue, so that a session that comes again under an
 //! old name writes no log entry a second time. Cursors handed over here are never taken for older than they are: until the
-//! store has them, [`standing`] does.
+//! store has them, `standing` does.
 
 mod cursors;
 mod message;

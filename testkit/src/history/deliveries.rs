@@ -8,6 +8,14 @@ use std::rc::Rc;
 
 type Named<'a> = (&'a Conversation, u64);
 
+/// An entry of an inbox as a device got it.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    position: u64,
+    named: Named<'a>,
+    id: &'a MessageId,
+}
+
 /// What one device has seen.
 #[derive(Default)]
 struct Reader<'a> {
@@ -97,7 +105,8 @@ pub(super) fn check(events: &[Event], facts: &Facts<'_>, findings: &mut Findings
                     );
                     findings.broken(Promise::NotTwiceInEffect, what);
                 }
-                reader.delivered(device, *position, named, id, facts, findings);
+                let entry = Entry { position: *position, named, id };
+                reader.delivered(device, entry, facts, findings);
             }
             _ => {}
         }
@@ -119,15 +128,8 @@ impl<'a> Reader<'a> {
         self.done = self.left_with.take();
     }
 
-    fn delivered(
-        &mut self,
-        device: &Device,
-        position: u64,
-        named: Named<'a>,
-        id: &'a MessageId,
-        facts: &Facts<'_>,
-        findings: &mut Findings,
-    ) {
+    fn delivered(&mut self, device: &Device, entry: Entry<'a>, facts: &Facts<'_>, findings: &mut Findings) {
+        let Entry { position, named, id } = entry;
         let (conversation, seq) = named;
         let what = format!("number {seq} of {conversation}, entry {position}");
         match facts.by_seq.get(&named) {
