@@ -6,6 +6,7 @@
 
 use crate::codec::ByteStr;
 use crate::message::Message;
+use crate::store::StoreError;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -92,6 +93,9 @@ pub struct Read {
 pub enum View {
     /// Nothing: the cursor moves over it.
     Skip,
+    /// It cannot be said: the store could not be read, or what it holds makes no sense. The connection ends, and the cursor stays: nothing
+    /// is passed over in silence.
+    Failed(StoreError),
     /// This message. Its QoS is the highest that the subscription may get; RETAIN is set by the session.
     Send(Message),
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use bytes::Bytes;
 use chasqui_broker::codec::packet::{connect, disconnect};
 use chasqui_broker::codec::{
     Disconnect, DisconnectProperties, PublishOut, QoS, ReasonCode, SubscriptionOptions, Version,
@@ -10,7 +11,8 @@ use chasqui_broker::hook::{
     Admission, Ask, Client as Connected, Command, Grant, Granted, Hook, Login, Occasion, Roles, Route,
 };
 use chasqui_broker::link::Bounds;
-use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View};
+use chasqui_broker::message::{Identifiers, Message};
+use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, SourceKind, View};
 use chasqui_broker::store::ram::RamStore;
 use chasqui_broker::store::{Due, DueKind, SessionKey, Store, StoreError, StoreOp, StoredSession};
 use chasqui_broker::{Broker, Config};
@@ -345,4 +347,90 @@ fn a_start_after_a_crash_does_not_wait_for_a_flush_for_each_session() {
     assert!(store.due(0, 0, 1).unwrap().is_empty());
     assert_eq!(store.due(1, u64::MAX, 2 * sessions).unwrap().len(), sessions);
     assert_ne!(store.session(&key("c7")).unwrap().unwrap().record.disconnected_ms, 0);
+}
+
+/// One log of three items, of which the second cannot be shown while it is broken.
+#[derive(Default)]
+struct BrokenLog(std::sync::atomic::AtomicBool);
+
+impl Hook for BrokenLog {
+    fn authenticate(&self, _login: &Login) -> Admission {
+        Admission::Admitted { owner: Arc::from(""), roles: Roles::default() }
+    }
+
+    fn is_quick(&self, _login: &Login) -> bool {
+        true
+    }
+
+    fn route(&self, _client: &Connected, _topic: &str) -> Route {
+        Route::Plain
+    }
+
+    fn submit(&self, _client: &Arc<Connected>, commands: Vec<Command>) {
+        panic!("no topic is a command here: {commands:?}");
+    }
+
+    fn subscribe(&self, _client: &Arc<Connected>, _occasion: Occasion, asks: Vec<Ask>, granted: Granted) {
+        let grant = |ask: &Ask| Grant::Granted {
+            qos: Q1,
+            plain: false,
+            sources: vec![SourceGrant {
+                source: SourceId::new("log"),
+                kind: SourceKind::Log,
+                start: 0,
+                retained_up_to: 0,
+                filter: Arc::clone(&ask.filter),
+                encoding: 0,
+            }],
+        };
+        granted(Ok(asks.iter().map(grant).collect()));
+    }
+
+    fn read(&self, _: &Connected, _: &SourceId, after: u64, _: ReadLimit) -> Result<Read, StoreError> {
+        let topic = support::text("log");
+        let item = |position| Item { position, topic: topic.clone(), stored: Bytes::new(), message: None };
+        Ok(Read { items: (after + 1..=3).map(item).collect(), next: 3, end: true, gap: false })
+    }
+
+    fn view(&self, _client: &Connected, _grant: &SourceGrant, item: &Item) -> View {
+        if item.position == 2 && self.0.load(std::sync::atomic::Ordering::SeqCst) {
+            return View::Failed(StoreError::new("the disk has a bad block"));
+        }
+        View::Send(Message {
+            topic: item.topic.clone(),
+            payload: Bytes::from(item.position.to_string()),
+            qos: Q1,
+            retain: false,
+            properties: None,
+            received_ms: 0,
+            identifiers: Identifiers::new(),
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_shown_is_waited_for_and_not_passed_over() {
+    both(|version| async move {
+        let hook = Arc::new(BrokenLog::default());
+        let broken = Arc::<BrokenLog>::clone(&hook);
+        let server = Server::start_on(Config::default(), hook, Arc::new(RamStore::default())).await;
+        broken.0.store(true, std::sync::atomic::Ordering::SeqCst);
+        let hello = Hello::new(version, "phone").kept();
+        let mut phone = Client::connect(server.address, &hello).await;
+        phone.subscribe(&[("log", Q1)]).await;
+        assert_eq!(&phone.take().await.payload[..], b"1");
+        let code = (version == Version::V5).then_some(ReasonCode::ImplementationSpecificError);
+        assert_eq!(phone.closed().await, code);
+        broken.0.store(false, std::sync::atomic::Ordering::SeqCst);
+        let mut phone = Client::connect(server.address, &hello).await;
+        let mut seen = vec![phone.take().await];
+        while seen.last().is_some_and(|last| last.payload != "3") {
+            seen.push(phone.take().await);
+        }
+        let seen: Vec<&[u8]> = seen.iter().map(|publish| &publish.payload[..]).collect();
+        // The first one comes again where its acknowledgement met a closed connection.
+        assert!(seen == [b"2", b"3"] || seen == [b"1", b"2", b"3"], "{seen:?}");
+        phone.nothing().await;
+    })
+    .await;
 }

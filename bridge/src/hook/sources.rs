@@ -143,7 +143,7 @@ fn has_behind(reader: &Reader, source: &SourceId, position: u64) -> Result<bool,
     found.map_err(|error| StoreError::new(error.to_string()))
 }
 
-/// What a client sees of an item. What is stored and cannot be read is logged and skipped: it must not stop what is behind it.
+/// What a client sees of an item.
 pub(super) fn view(reader: &Reader, client: &Client, grant: &SourceGrant, item: &Item) -> View {
     let payload = match grant.kind {
         SourceKind::State => Receipt::payload(&item.stored).map(Some).map_err(|error| error.to_string()),
@@ -161,14 +161,7 @@ pub(super) fn view(reader: &Reader, client: &Client, grant: &SourceGrant, item: 
     let payload: Bytes = match payload {
         Ok(Some(payload)) => payload,
         Ok(None) => return View::Skip,
-        Err(error) => {
-            tracing::error!(
-                source = &*grant.source.0,
-                position = item.position,
-                "an item was left out: {error}"
-            );
-            return View::Skip;
-        }
+        Err(error) => return View::Failed(StoreError::new(error)),
     };
     let topic =
         if grant.encoding == JSON { text(&format!("json/{}", &*item.topic)) } else { item.topic.clone() };

@@ -251,7 +251,7 @@ impl Session {
                     break;
                 }
                 let Some(item) = self.feeds[index].next_waiting() else { break };
-                self.send_item(index, item, cx);
+                self.send_item(index, item, cx)?;
             }
             return Ok(true);
         }
@@ -278,17 +278,17 @@ impl Session {
                 self.feeds[index].fall_behind();
                 return Ok(true);
             }
-            self.send_item(index, item, cx);
+            self.send_item(index, item, cx)?;
         }
         self.feeds[index].skip_to(read.next);
         Ok(moved && !read.end)
     }
 
     /// Sends one item of a feed, or moves over it where this client does not get to see it.
-    fn send_item(&mut self, index: usize, item: Item, cx: &Context<'_>) {
-        let Some((message, manner)) = self.see(index, &item, cx) else {
+    fn send_item(&mut self, index: usize, item: Item, cx: &Context<'_>) -> Result<(), Close> {
+        let Some((message, manner)) = self.see(index, &item, cx)? else {
             self.feeds[index].skip_to(item.position);
-            return;
+            return Ok(());
         };
         if let Some(old) = self.feeds[index].superseded(&item.topic) {
             self.window.forget(index as u16, old);
@@ -299,13 +299,20 @@ impl Session {
         self.account(written, packet_id, cx);
         let done = packet_id.is_none() || !written;
         self.feeds[index].sent_item(item, done, cx.now_ms);
+        Ok(())
     }
 
     /// Sends an item again that was in flight when the last connection ended.
-    pub(super) fn resend_item(&mut self, index: usize, item: &Item, packet_id: PacketId, cx: &Context<'_>) {
-        let Some((message, manner)) = self.see(index, item, cx) else {
+    pub(super) fn resend_item(
+        &mut self,
+        index: usize,
+        item: &Item,
+        packet_id: PacketId,
+        cx: &Context<'_>,
+    ) -> Result<(), Close> {
+        let Some((message, manner)) = self.see(index, item, cx)? else {
             self.feeds[index].pass(item.position);
-            return;
+            return Ok(());
         };
         self.window.resend(packet_id, Origin::Feed { feed: index as u16, position: item.position });
         // It was sent with QoS 1, whatever the subscription says by now.
@@ -316,25 +323,39 @@ impl Session {
         if !written {
             self.feeds[index].pass(item.position);
         }
+        Ok(())
     }
 
     /// What this client sees of an item, and how; `None` for nothing.
-    fn see(&self, index: usize, item: &Item, cx: &Context<'_>) -> Option<(Message, OwnedManner)> {
-        let manner = self.feeds[index].manner(item)?;
+    fn see(
+        &self,
+        index: usize,
+        item: &Item,
+        cx: &Context<'_>,
+    ) -> Result<Option<(Message, OwnedManner)>, Close> {
+        let Some(manner) = self.feeds[index].manner(item) else { return Ok(None) };
         let message = match (&item.message, manner.grant) {
             (Some(message), _) => message.clone(),
             (None, Some(grant)) => match cx.hook.view(&self.client, grant, item) {
-                View::Skip => return None,
+                View::Skip => return Ok(None),
                 View::Send(message) => message,
+                View::Failed(error) => {
+                    tracing::error!(
+                        source = &*grant.source.0,
+                        position = item.position,
+                        "an item cannot be shown, and its reader waits before it: {error}"
+                    );
+                    return Err(Close::store(cx));
+                }
             },
-            (None, None) => return None,
+            (None, None) => return Ok(None),
         };
         if message.expiry_left_s(cx.now_ms) == Some(0) {
             cx.stats.dropped_expired.count();
-            return None;
+            return Ok(None);
         }
         let qos = manner.qos.min(message.qos);
-        Some((message, OwnedManner { qos, retain: manner.retain, identifiers: manner.identifiers }))
+        Ok(Some((message, OwnedManner { qos, retain: manner.retain, identifiers: manner.identifiers })))
     }
 }
 

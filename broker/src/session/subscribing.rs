@@ -397,7 +397,7 @@ impl Session {
                 item.position == message.position && self.feeds[*index].source == message.source
             };
             if let Some((index, item)) = found.iter().find(here).cloned() {
-                self.resend_item(index, &item, packet_id, cx);
+                self.resend_item(index, &item, packet_id, cx)?;
             }
         }
         Ok(())
