@@ -22,6 +22,8 @@ mod packet_ids;
 mod read_receipts;
 #[path = "rules/refusals.rs"]
 mod refusals;
+#[path = "rules/replies.rs"]
+mod replies;
 #[path = "rules/retries.rs"]
 mod retries;
 #[path = "rules/state.rs"]

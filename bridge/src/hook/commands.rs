@@ -1,10 +1,11 @@
 //! From a publish to a command, and from its outcome to an acknowledgement.
 
+use super::replies::ReplyTo;
 use crate::machine::command::{Ack, Caller, Read, Reject, Send};
 use crate::machine::{Command, Outcome, Told};
-use crate::sequencer::Request;
 use chasqui_broker::codec::{QoS, ReasonCode, Version};
 use chasqui_broker::hook::{self, Client, Done};
+use chasqui_broker::message::Message;
 use chasqui_proto::limits::COMMAND_MAX_BYTES;
 use chasqui_proto::topic::{Direction, Verb};
 use chasqui_proto::{
@@ -13,14 +14,23 @@ use chasqui_proto::{
 };
 use std::sync::Arc;
 
-/// The request that a publish to a topic of the contract is. One that cannot be read is a request too: its sender is to hear of it, in its
-/// turn.
-pub(super) fn request(
+/// What a publish to a topic of the contract asks for.
+pub(super) struct Asked {
+    /// What is asked of the machine. A publish that cannot be read is asked too: its sender is to hear of it, in its turn.
+    pub(super) command: Command,
+    /// Names it to its connection.
+    pub(super) token: u64,
+    /// Where it is to be answered, beside its acknowledgement.
+    pub(super) reply_to: Option<ReplyTo>,
+}
+
+/// What a publish to a topic of the contract asks for.
+pub(super) fn asked(
     client: &Client,
     user: &UserId,
     device: Option<&DeviceId>,
     published: hook::Command,
-) -> Request {
+) -> Asked {
     let hook::Command { token, message, will } = published;
     let caller = Caller {
         user: user.clone(),
@@ -30,12 +40,16 @@ pub(super) fn request(
     };
     let parsed = ParsedTopic::parse(&message.topic).map_err(Refusal::from);
     let command = parsed.and_then(|parsed| match parsed {
-        Some(ParsedTopic { json, topic }) => command(&caller, json, topic, &message.payload, client, will),
+        Some(ParsedTopic { json, topic }) => command(&caller, json, topic, &message, will_id(client, will)),
         None => Err(ErrorCode::InvalidTopic.into()),
     });
-    let command = command.unwrap_or_else(|refusal| Reject { caller, client_msg_id: None, refusal }.into());
-    // A will has no order among what its connection sent: it comes after all of it.
-    Request { origin: client.connection, token, command, extra: None }
+    match command {
+        Ok((command, reply_to)) => Asked { command, token, reply_to },
+        Err(refusal) => {
+            let command = Reject { caller, client_msg_id: None, refusal }.into();
+            Asked { command, token, reply_to: None }
+        }
+    }
 }
 
 fn ack_of(client: &Client, qos: QoS, will: bool) -> Ack {
@@ -51,18 +65,15 @@ fn command(
     caller: &Caller,
     json: bool,
     topic: Topic,
-    payload: &bytes::Bytes,
-    client: &Client,
-    will: bool,
-) -> Result<Command, Refusal> {
+    message: &Message,
+    will_id: Option<ClientMsgId>,
+) -> Result<(Command, Option<ReplyTo>), Refusal> {
+    let payload = &message.payload;
     match topic {
         Topic::Send { to: ChatName::User(to) } => {
             let mut message = if json { Outgoing::parse_json(payload)? } else { Outgoing::parse(payload)? };
-            if will && message.client_msg_id.is_none() {
-                // A will may be published again after a crash: one id for each connection stops the second one.
-                message.client_msg_id = will_id(client);
-            }
-            Ok(Send { caller: caller.clone(), to, message }.into())
+            message.client_msg_id = message.client_msg_id.or(will_id);
+            Ok((Send { caller: caller.clone(), to, message }.into(), None))
         }
         Topic::Do(Verb::Read) => {
             if payload.len() > COMMAND_MAX_BYTES {
@@ -74,17 +85,21 @@ fn command(
                 prost::Message::decode(payload.clone())
                     .map_err(|error| Refusal::because(ErrorCode::InvalidPayload, error.to_string()))?
             };
+            let reply_to = ReplyTo::of(&caller.user, caller.device.as_ref(), message, read.request_id)?;
             let chat = ChatName::parse(&read.conversation)
                 .map_err(|error| Refusal::because(ErrorCode::InvalidPayload, error.to_string()))?;
-            Ok(Read { caller: caller.clone(), chat, up_to: Seq(read.up_to_seq) }.into())
+            Ok((Read { caller: caller.clone(), chat, up_to: Seq(read.up_to_seq) }.into(), reply_to))
         }
         topic if topic.direction() == Direction::Subscribe => Err(ErrorCode::Forbidden.into()),
         _ => Err(ErrorCode::NotSupported.into()),
     }
 }
 
-/// The id of a connection's will, the same however often it is published.
-fn will_id(client: &Client) -> Option<ClientMsgId> {
+/// The id of a connection's will. A will may be published again after a crash: the same id however often it is stops the second one.
+fn will_id(client: &Client, will: bool) -> Option<ClientMsgId> {
+    if !will {
+        return None;
+    }
     let id = [&b"will"[..], &client.connection.to_be_bytes()].concat();
     ClientMsgId::from_bytes(&id).ok()
 }

@@ -10,6 +10,7 @@ mod asks;
 mod commands;
 mod connections;
 mod ops;
+mod replies;
 mod sources;
 mod users;
 
@@ -20,7 +21,7 @@ use crate::account::{Accounts, AdminAnswers};
 use crate::machine::command::{Attach, Detach, Heads};
 use crate::machine::{Command, Outcome};
 use crate::sequencer::{Answer, Committed, Request, Sequencer, Sink, Unanswered};
-use asks::Asks;
+use asks::{Asks, Question};
 use chasqui_broker::Broker;
 use chasqui_broker::codec::{QoS, ReasonCode};
 use chasqui_broker::hook::{
@@ -34,6 +35,7 @@ use chasqui_storage::{Batch, Poisoned, Reader};
 use connections::Connections;
 use ops::origin_of;
 use parking_lot::{Mutex, RwLock};
+use replies::ReplyTo;
 use std::sync::{Arc, OnceLock, Weak};
 
 /// What is open to whom, beside what accounts say.
@@ -228,11 +230,16 @@ impl Hook for ChatHook {
     fn submit(&self, client: &Arc<Client>, published: Vec<Published>) {
         let Some(user) = user_of(&client.session) else { return };
         let device = device_of(client);
-        let requests = published
-            .into_iter()
-            .map(|published| commands::request(client, &user, device.as_ref(), published))
-            .collect();
-        self.hand_in(requests);
+        let request = |published| {
+            let commands::Asked { command, token, reply_to } =
+                commands::asked(client, &user, device.as_ref(), published);
+            let token = match reply_to {
+                None => token,
+                Some(reply_to) => self.asks.put(answer_and_reply(Arc::clone(client), token, reply_to)),
+            };
+            Request { origin: client.connection, token, command, extra: None }
+        };
+        self.hand_in(published.into_iter().map(request).collect());
     }
 
     fn subscribe(&self, client: &Arc<Client>, _occasion: Occasion, asks: Vec<Ask>, granted: Granted) {
@@ -294,6 +301,20 @@ impl Hook for ChatHook {
             }
         });
     }
+}
+
+/// Answers a command that asked for a reply as well.
+fn answer_and_reply(client: Arc<Client>, token: u64, reply_to: ReplyTo) -> Question {
+    Box::new(move |outcome| match outcome {
+        Ok(outcome) => {
+            reply_to.send(&client, &outcome);
+            client.answer(commands::done(&client, token, outcome).into_iter().collect());
+        }
+        Err(_) => client.close(
+            ReasonCode::ImplementationSpecificError,
+            "the server cannot write to its disk; nothing more is acknowledged",
+        ),
+    })
 }
 
 /// What a filter gets that is not under the user's own root.

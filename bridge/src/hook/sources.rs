@@ -62,7 +62,8 @@ pub(super) fn grant_own(own: &OwnFilter, json: bool, user: &UserId, heads: Heads
             encoding,
         });
     }
-    if sources.is_empty() {
+    // Replies come to the connection itself.
+    if sources.is_empty() && !own.reaches(RowKind::Reply) {
         return refused(ErrorCode::NotSupported);
     }
     Grant::Granted { qos: QoS::ExactlyOnce, plain: false, sources }
