@@ -96,17 +96,13 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
         let _ = control.await;
     }
     if let Some(why) = failed {
-        // Nothing can be stored any more, so there is nothing to drain: what was acknowledged is in the log.
+        // What can be stored no more is not; but everyone is told, and nothing is left that uses the store when the process ends.
+        // It fails with the reason that is returned.
+        let _ = server.stop().await;
         return Err(why.into());
     }
-    tracing::info!(
-        "stopping: clients are told, sessions and messages are on disk before the end; again to stop at once"
-    );
-    tokio::select! {
-        stopped = server.stop() => stopped,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    }
+    tracing::info!("stopping: clients are told, sessions and messages are on disk before the end");
+    server.stop().await
 }
 
 /// A service that runs.

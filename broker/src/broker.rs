@@ -2,7 +2,7 @@
 
 use crate::codec::{ReasonCode, Version};
 use crate::config::Config;
-use crate::hook::{Client, Command, Hook, Roles, Route};
+use crate::hook::{Client, Hook, Roles, Route};
 use crate::message::Message;
 use crate::net;
 use crate::plain::Subscriber;
@@ -18,7 +18,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
 /// How often what is due is looked for.
 const DUE_INTERVAL: Duration = Duration::from_millis(500);
@@ -115,6 +116,7 @@ impl Broker {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let ticks_per_due = DUE_INTERVAL.as_millis() as u64 / TICK_MS;
         let mut ticks = 0u64;
+        let mut due: Option<JoinHandle<()>> = None;
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
@@ -123,7 +125,11 @@ impl Broker {
             inner.timers.tick(inner.config.clock.now_ms());
             ticks += 1;
             if ticks.is_multiple_of(ticks_per_due) {
-                inner.take_due();
+                // Beside this loop, which others' deadlines wait for.
+                if due.as_ref().is_none_or(JoinHandle::is_finished) {
+                    let inner = Arc::clone(inner);
+                    due = Some(tokio::spawn(async move { inner.take_due().await }));
+                }
             }
         }
     }
@@ -257,13 +263,22 @@ impl Inner {
             .unsubscribe_all(plain.map(|subscription| &*subscription.filter), &Subscriber(Arc::clone(link)));
     }
 
-    /// Publishes a will: authorised now, as whoever left it.
-    pub(crate) fn publish_will(self: &Arc<Self>, client: &Arc<Client>, mut message: Message) {
+    /// Publishes a will: authorised now, as whoever left it. Returns when what it does is durable, so that the session may forget
+    /// it: a crash in between publishes it again, and does not lose it.
+    pub(crate) async fn publish_will(self: &Arc<Self>, client: &Arc<Client>, mut message: Message) {
         message.received_ms = self.config.clock.now_ms();
         match self.hook.route(client, &message.topic) {
+            // What it queues and retains is committed before whatever is handed over later.
             Route::Plain => self.publish_quietly(message),
             Route::Command => {
-                self.hook.submit(client, vec![Command { token: 0, message, will: true }]);
+                let (sender, receiver) = oneshot::channel();
+                let then = Box::new(move || {
+                    // Nobody waits any more when the server is going down.
+                    let _ = sender.send(());
+                });
+                self.hook.submit_will(client, message, then);
+                // Dropped unanswered only by an application that is going down.
+                let _ = receiver.await;
             }
             Route::Refused(_, sentence) => {
                 self.stats.publishes_refused.count();
@@ -318,13 +333,19 @@ impl Inner {
     }
 
     /// Publishes wills and ends sessions whose time has come.
-    fn take_due(self: &Arc<Self>) {
+    async fn take_due(self: &Arc<Self>) {
         let now_ms = self.config.clock.now_ms();
         // Connected sessions stand in front of everything, however many they are.
         match self.store.due(CONNECTED_MS + 1, now_ms, DUE_PAGE) {
             Ok(due) => {
+                // Side by side, since each waits for what its will does to be durable.
+                let mut under_way: JoinSet<Result<(), StoreError>> = JoinSet::new();
                 for due in due {
-                    if let Err(error) = self.one_due(&due, now_ms) {
+                    let inner = Arc::clone(self);
+                    under_way.spawn(async move { inner.one_due(&due, now_ms).await });
+                }
+                while let Some(done) = under_way.join_next().await {
+                    if let Ok(Err(error)) = done {
                         self.stats.store_errors.count();
                         tracing::error!("a due session could not be looked up: {error}");
                     }
@@ -353,7 +374,7 @@ impl Inner {
         self.hook.ended(key);
     }
 
-    fn one_due(self: &Arc<Self>, due: &Due, now_ms: u64) -> Result<(), StoreError> {
+    async fn one_due(self: &Arc<Self>, due: &Due, now_ms: u64) -> Result<(), StoreError> {
         let key = &due.session;
         // Who is connected, or about to be, takes what was due off the index.
         let Some(hold) = self.registry.hold(key) else { return Ok(()) };
@@ -367,7 +388,7 @@ impl Inner {
         };
         let will = record.will_at_ms().filter(|at_ms| *at_ms <= now_ms).and_then(|_| record.will.take());
         if let Some(will) = will {
-            self.publish_will(&self.absent(key, will.connection), will.message);
+            self.publish_will(&self.absent(key, will.connection), will.message).await;
         }
         let mut ops = vec![StoreOp::RemoveDue(due.clone())];
         if record.expires_at_ms().is_some_and(|at_ms| at_ms <= now_ms) {

@@ -206,6 +206,13 @@ pub trait Hook: Send + Sync + 'static {
     /// [`Client::answer`], after what it promises is durable.
     fn submit(&self, client: &Arc<Client>, commands: Vec<Command>);
 
+    /// Carries out a will whose topic is a command's. `then` is called when what it does is durable, or never will be: only after that is
+    /// it forgotten that there was a will.
+    fn submit_will(&self, client: &Arc<Client>, message: Message, then: Box<dyn FnOnce() + Send>) {
+        self.submit(client, vec![Command { token: 0, message, will: true }]);
+        then();
+    }
+
     /// Decides on filters. One grant for each ask, in order.
     fn subscribe(&self, client: &Arc<Client>, occasion: Occasion, asks: Vec<Ask>, granted: Granted);
 

@@ -27,6 +27,7 @@ use chasqui_broker::codec::{QoS, ReasonCode};
 use chasqui_broker::hook::{
     Admission, Ask, Client, Command as Published, Done, Grant, Granted, Hook, Login, Occasion, Roles, Route,
 };
+use chasqui_broker::message::Message;
 use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View};
 use chasqui_broker::store::{SessionKey, StoreError};
 use chasqui_proto::filter::{FilterScope, ParsedFilter, Reader as Subscriber};
@@ -240,6 +241,19 @@ impl Hook for ChatHook {
             Request { origin: client.connection, token, command, extra: None }
         };
         self.hand_in(published.into_iter().map(request).collect());
+    }
+
+    fn submit_will(&self, client: &Arc<Client>, message: Message, then: Box<dyn FnOnce() + Send>) {
+        let Some(user) = user_of(&client.session) else { return then() };
+        let published = Published { token: 0, message, will: true };
+        let commands::Asked { command, .. } =
+            commands::asked(client, &user, device_of(client).as_ref(), published);
+        self.ask(client.connection, command, move |outcome| {
+            if let Ok(Outcome::Refused { refusal, .. }) = &outcome {
+                tracing::info!(user = user.as_str(), "a will was refused: {}", refusal.reason());
+            }
+            then();
+        });
     }
 
     fn subscribe(&self, client: &Arc<Client>, _occasion: Occasion, asks: Vec<Ask>, granted: Granted) {

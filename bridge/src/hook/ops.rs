@@ -66,11 +66,15 @@ impl Operations {
     }
 }
 
-/// The origin of what concerns a session, so that it is done in the order it was handed in, whoever is connected. Connections count
-/// from 1 and administration has a number of its own; neither comes near.
+/// The origin of what concerns a session, so that it is done in the order it was handed in, whoever is connected. One for all sessions of a
+/// user: a device that begins sees what the others have acknowledged before. Connections count from 1 and administration has a number
+/// of its own; neither comes near.
 pub(super) fn origin_of(session: &SessionKey) -> u64 {
     const SESSIONS: u64 = 1 << 61;
-    SESSIONS | foldhash::fast::FixedState::default().hash_one(session) >> 4
+    let hasher = foldhash::fast::FixedState::default();
+    let hash =
+        if session.owner.is_empty() { hasher.hash_one(session) } else { hasher.hash_one(&session.owner) };
+    SESSIONS | hash >> 4
 }
 
 /// What a cursor's move in the user's own inbox delivers; nothing where writing moved it, or nobody's PUBACK did.

@@ -224,9 +224,14 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         if let Some(Running { server, runtime }) = self.running.take() {
-            // Not waited for: a test that fails while it holds flushes back must still end.
             runtime.shutdown_background();
-            std::thread::spawn(move || server.abandon());
+            let gone = std::thread::spawn(move || server.abandon());
+            // On twins it is not waited for: a test that fails while it holds flushes back must still end. RocksDB must be closed
+            // before the process ends.
+            if matches!(self.ground, Ground::Folder(_)) {
+                let gone = gone.join().is_ok();
+                assert!(gone || std::thread::panicking(), "the service does not let go of its store");
+            }
         }
     }
 }

@@ -288,6 +288,11 @@ impl Connection {
             inner.sources.detach(source, &claim.link);
         }
         let client = Arc::clone(&session.client);
+        let now_ms = inner.config.clock.now_ms();
+        let will_is_due = session.record(now_ms).will_at_ms().is_some_and(|at_ms| at_ms <= now_ms);
+        if will_is_due && let Some(will) = session.take_will() {
+            inner.publish_will(&client, will.message).await;
+        }
         let mut ops = Vec::new();
         let kept = store_end(&inner, &mut session, &claim.link, &mut ops);
         if !ops.is_empty()
@@ -317,10 +322,6 @@ fn store_end(inner: &Arc<Inner>, session: &mut Session, link: &Arc<Link>, ops: &
     let key = &client.session;
     let now_ms = inner.config.clock.now_ms();
     let kept = !session.record(now_ms).ends_with_connection();
-    let will_now = session.record(now_ms).will_at_ms().is_some_and(|at_ms| at_ms <= now_ms);
-    if will_now && let Some(will) = session.take_will() {
-        inner.publish_will(&client, will.message);
-    }
     if client.persistent {
         ops.push(StoreOp::RemoveDue(Due { at_ms: 0, kind: DueKind::Connected, session: key.clone() }));
     }

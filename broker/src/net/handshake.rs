@@ -216,6 +216,12 @@ async fn open(
     let key = client.session.clone();
     let will = check_will(inner, client, connect)?;
     let mut ops = Vec::new();
+    if let Some(will) = stored.as_ref().and_then(|stored| stored.record.will.clone())
+        && connect.clean_start
+    {
+        // The session ends before the delay of its will is over [MQTT-3.1.3-9].
+        inner.publish_will(&inner.absent(&key, will.connection), will.message).await;
+    }
     let stored = stored.and_then(|stored| take_stored(inner, connect.clean_start, client, stored, &mut ops));
     if client.persistent {
         let end = inner.store.queue_end(&key)?;
@@ -281,9 +287,6 @@ fn take_stored(
         // It is back in time: neither will nor expiry is due any more [MQTT-3.1.3-9].
         ops.extend(Inner::due_entries(key, &stored.record).into_iter().map(StoreOp::RemoveDue));
         return Some(stored);
-    }
-    if let Some(will) = stored.record.will.clone() {
-        inner.publish_will(&inner.absent(key, will.connection), will.message);
     }
     let link = &client.link;
     {
