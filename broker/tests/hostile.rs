@@ -535,7 +535,7 @@ const PACKET_BYTES: u32 = 16 * 1024;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heavy_damage_ends_its_own_connection_and_nothing_else() {
     const WARM_UP: usize = 10_000;
-    const CONNECTIONS: usize = 600_000;
+    const CONNECTIONS: usize = 1_350_000;
     let _alone = alone().await;
     let seed = seed();
     let cases = valid(60);
