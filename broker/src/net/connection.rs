@@ -2,6 +2,7 @@
 //!
 //! One read and one write each turn, from and into buffers that connections share: an idle connection holds none.
 
+use super::Stream;
 use super::handshake::{commit, welcome};
 use super::input::Input;
 use crate::broker::Inner;
@@ -22,8 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWriteExt, ReadBuf};
 
 /// Bytes taken from a socket at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -50,7 +50,7 @@ thread_local! {
 }
 
 /// Serves a connection from its first byte to its last.
-pub(super) async fn serve(inner: Arc<Inner>, stream: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve<S: Stream>(inner: Arc<Inner>, stream: S, peer: SocketAddr) {
     let Some(mut connection) = welcome(&inner, stream, peer).await else { return };
     if *inner.stopping().borrow() {
         // It came in while everyone was told.
@@ -60,9 +60,9 @@ pub(super) async fn serve(inner: Arc<Inner>, stream: TcpStream, peer: SocketAddr
     Box::pin(connection.finish(close)).await;
 }
 
-pub(super) struct Connection {
+pub(super) struct Connection<S> {
     inner: Arc<Inner>,
-    stream: TcpStream,
+    stream: S,
     input: Input,
     session: Session,
     claim: Claim,
@@ -72,14 +72,14 @@ pub(super) struct Connection {
     turn: Turn,
 }
 
-impl Connection {
+impl<S: Stream> Connection<S> {
     pub(super) fn new(
         inner: Arc<Inner>,
-        stream: TcpStream,
+        stream: S,
         input: Input,
         session: Session,
         claim: Claim,
-    ) -> Connection {
+    ) -> Connection<S> {
         let cache = MatchCache::default();
         Connection { inner, stream, input, session, claim, cache, written: 0, turn: Turn::default() }
     }

@@ -3,6 +3,7 @@
 //! Everything that CONNACK promises is stored before it is sent. A connection that says nothing, or too slowly, or too much, is closed
 //! when its time is up, and costs one small buffer until then.
 
+use super::Stream;
 use super::connection::Connection;
 use super::input::Input;
 use crate::broker::Inner;
@@ -18,7 +19,6 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 /// A CONNECT that is turned away, with what the client is told.
@@ -32,11 +32,11 @@ impl From<StoreError> for Refused {
 }
 
 /// Takes a connection through its CONNECT. `None` when it was turned away, or never said anything.
-pub(super) async fn welcome(
+pub(super) async fn welcome<S: Stream>(
     inner: &Arc<Inner>,
-    mut stream: TcpStream,
+    mut stream: S,
     peer: SocketAddr,
-) -> Option<Connection> {
+) -> Option<Connection<S>> {
     let mut input = Input::default();
     let timeout = inner.config.connect_timeout;
     let mut stopping = inner.stopping();
@@ -76,7 +76,7 @@ pub(super) async fn welcome(
     }
 }
 
-async fn refuse(stream: &mut TcpStream, to: &Peer, answer: &Connack) {
+async fn refuse<S: Stream>(stream: &mut S, to: &Peer, answer: &Connack) {
     let mut out = Vec::new();
     if connack::encode(&mut out, to, answer).is_ok() {
         // The client may be gone already; there is nobody to tell.
@@ -85,7 +85,11 @@ async fn refuse(stream: &mut TcpStream, to: &Peer, answer: &Connack) {
     }
 }
 
-async fn read_connect(inner: &Arc<Inner>, stream: &mut TcpStream, input: &mut Input) -> Option<Box<Connect>> {
+async fn read_connect<S: Stream>(
+    inner: &Arc<Inner>,
+    stream: &mut S,
+    input: &mut Input,
+) -> Option<Box<Connect>> {
     let limits = Limits {
         max_packet_size: inner.config.max_connect_size,
         max_topic_levels: inner.config.max_topic_levels,
