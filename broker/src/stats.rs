@@ -38,6 +38,39 @@ impl Counter {
     }
 }
 
+/// What went over a connection: gathered for a turn, and counted in one go.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    /// Packets of all kinds.
+    pub(crate) packets: u64,
+    /// PUBLISH packets among them.
+    pub(crate) publishes: u64,
+    /// Bytes of their payloads.
+    pub(crate) payload: u64,
+}
+
+impl Stats {
+    pub(crate) fn received(&self, traffic: Traffic) {
+        traffic.count(&self.packets_received, &self.publishes_received, &self.publish_bytes_received);
+    }
+
+    pub(crate) fn sent(&self, traffic: Traffic) {
+        traffic.count(&self.packets_sent, &self.publishes_sent, &self.publish_bytes_sent);
+    }
+}
+
+impl Traffic {
+    fn count(self, packets: &Counter, publishes: &Counter, payload: &Counter) {
+        if self.packets > 0 {
+            packets.add(self.packets);
+        }
+        if self.publishes > 0 {
+            publishes.add(self.publishes);
+            payload.add(self.payload);
+        }
+    }
+}
+
 counters! {
     /// Connections accepted.
     connections_accepted,
@@ -53,10 +86,24 @@ counters! {
     keep_alive_timeouts,
     /// Sessions taken over by a newer connection.
     take_overs,
+    /// CONNECT packets received.
+    connects_received,
+    /// Packets of all kinds received.
+    packets_received,
+    /// Packets of all kinds sent.
+    packets_sent,
+    /// Bytes of MQTT received.
+    bytes_received,
+    /// Bytes of MQTT sent.
+    bytes_sent,
     /// PUBLISH packets received.
     publishes_received,
     /// PUBLISH packets sent.
     publishes_sent,
+    /// Bytes of payload received in PUBLISH packets.
+    publish_bytes_received,
+    /// Bytes of payload sent in PUBLISH packets.
+    publish_bytes_sent,
     /// Publishes refused by the application.
     publishes_refused,
     /// QoS 0 messages dropped because a session's mailbox was full.
@@ -67,6 +114,8 @@ counters! {
     dropped_too_large,
     /// Messages not sent because they had expired [MQTT-3.3.2-5].
     dropped_expired,
+    /// Offline sessions whose time was up.
+    sessions_expired,
     /// Clean sessions ended because their queue was full of QoS 1 messages.
     sessions_overflown,
     /// Reads and commits that the store could not answer.

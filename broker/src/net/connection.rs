@@ -3,6 +3,7 @@
 //! One read and one write each turn, from and into buffers that connections share: an idle connection holds none.
 
 use super::Stream;
+use super::count;
 use super::handshake::{commit, welcome};
 use super::input::Input;
 use crate::broker::Inner;
@@ -15,6 +16,7 @@ use crate::retained::Resume;
 use crate::router::MatchCache;
 use crate::session::{Close, Context, RouteChange, Session, SourceReader, Turn};
 use crate::source::{Read, ReadLimit, SourceId, SourceKind};
+use crate::stats::Traffic;
 use crate::store::{Due, DueKind, RetainedPage, StoreError, StoreOp};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -69,6 +71,8 @@ pub(super) struct Connection<S> {
     cache: MatchCache<Subscriber>,
     /// How much of the session's `out` is written.
     written: usize,
+    /// How much of it is counted: whole packets.
+    counted: usize,
     turn: Turn,
 }
 
@@ -81,7 +85,17 @@ impl<S: Stream> Connection<S> {
         claim: Claim,
     ) -> Connection<S> {
         let cache = MatchCache::default();
-        Connection { inner, stream, input, session, claim, cache, written: 0, turn: Turn::default() }
+        Connection {
+            inner,
+            stream,
+            input,
+            session,
+            claim,
+            cache,
+            written: 0,
+            counted: 0,
+            turn: Turn::default(),
+        }
     }
 
     pub(super) fn out(&mut self) -> &mut Vec<u8> {
@@ -149,13 +163,17 @@ impl<S: Stream> Connection<S> {
             max_topic_levels: inner.config.max_topic_levels,
         };
         let version = self.session.client.version;
+        let mut received = Traffic::default();
         let stepped = inner.with_context(|cx| {
             for event in events.drain(..) {
                 self.session.event(event, cx, &mut self.turn)?;
             }
             while self.session.takes_packets(cx) {
                 match self.input.next(Some(version), &limits) {
-                    Ok(Some(packet)) => self.session.handle(packet, cx, &mut self.turn)?,
+                    Ok(Some(packet)) => {
+                        count::taken(&packet, &mut received);
+                        self.session.handle(packet, cx, &mut self.turn)?;
+                    }
                     Ok(None) => break,
                     Err(error) => {
                         inner.stats.protocol_errors.count();
@@ -167,6 +185,7 @@ impl<S: Stream> Connection<S> {
             }
             Ok(())
         });
+        inner.stats.received(received);
         // What came before a packet that ends the connection counts: its publishes, and its acknowledgements.
         let carried = self.carry_out();
         self.hand_over_moves();
@@ -238,6 +257,7 @@ impl<S: Stream> Connection<S> {
 
     /// Whether anything was written; pending while the socket takes no more.
     fn poll_write(&mut self, cx: &mut std::task::Context<'_>) -> Poll<std::io::Result<bool>> {
+        self.count_out();
         let out = &mut self.session.out;
         let mut wrote = false;
         while self.written < out.len() {
@@ -245,12 +265,24 @@ impl<S: Stream> Connection<S> {
             if count == 0 {
                 return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
             }
+            self.inner.stats.bytes_sent.add(count as u64);
             self.written += count;
             wrote = true;
         }
         out.clear();
         self.written = 0;
+        self.counted = 0;
         Poll::Ready(Ok(wrote))
+    }
+
+    /// Counts what was put into `out` since this was last asked.
+    fn count_out(&mut self) {
+        let out = &self.session.out;
+        if self.counted < out.len() {
+            let version = self.session.client.version;
+            self.inner.stats.sent(count::put(version, &out[self.counted..]));
+            self.counted = out.len();
+        }
     }
 
     /// How much was read; pending while there is nothing, or nothing is wanted.
@@ -266,6 +298,7 @@ impl<S: Stream> Connection<S> {
         let mut buffer = ReadBuf::new(&mut scratch.read);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         let bytes = buffer.filled();
+        self.inner.stats.bytes_received.add(bytes.len() as u64);
         self.input.take(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -309,7 +342,9 @@ impl<S: Stream> Connection<S> {
     }
 
     async fn last_words(&mut self) {
+        self.count_out();
         let rest = &self.session.out[self.written..];
+        self.inner.stats.bytes_sent.add(rest.len() as u64);
         // A client that does not take them in time goes without.
         let _ = tokio::time::timeout(GOODBYE, self.stream.write_all(rest)).await;
         let _ = tokio::time::timeout(GOODBYE, self.stream.shutdown()).await;

@@ -70,15 +70,17 @@ pub(super) async fn welcome<S: Stream>(
             tracing::debug!(%peer, client_id = &*connect.client_id, "CONNECT refused: {sentence}");
             let mut answer = Connack::refused(code);
             answer.properties.reason_string = ByteStr::try_from(sentence).ok();
-            refuse(&mut stream, &to, &answer).await;
+            refuse(inner, &mut stream, &to, &answer).await;
             None
         }
     }
 }
 
-async fn refuse<S: Stream>(stream: &mut S, to: &Peer, answer: &Connack) {
+async fn refuse<S: Stream>(inner: &Arc<Inner>, stream: &mut S, to: &Peer, answer: &Connack) {
     let mut out = Vec::new();
     if connack::encode(&mut out, to, answer).is_ok() {
+        inner.stats.packets_sent.count();
+        inner.stats.bytes_sent.add(out.len() as u64);
         // The client may be gone already; there is nobody to tell.
         let _ = stream.write_all(&out).await;
         let _ = stream.shutdown().await;
@@ -98,17 +100,22 @@ async fn read_connect<S: Stream>(
     let mut bytes = [0; 512];
     loop {
         let count = stream.read(&mut bytes).await.ok().filter(|count| *count > 0)?;
+        inner.stats.bytes_received.add(count as u64);
         input.take(&bytes[..count]);
         match input.next(None, &limits) {
             Ok(None) => {}
-            Ok(Some(Packet::Connect(connect))) => return Some(connect),
+            Ok(Some(Packet::Connect(connect))) => {
+                inner.stats.packets_received.count();
+                inner.stats.connects_received.count();
+                return Some(connect);
+            }
             Ok(Some(_)) => return None, // The codec gives nothing but CONNECT before the version is known.
             Err(error) => {
                 inner.stats.protocol_errors.count();
                 if let Some((version, code)) = connect::refusal(input.rest(), &error) {
                     let mut answer = Connack::refused(code);
                     answer.properties.reason_string = ByteStr::try_from(error.to_string()).ok();
-                    refuse(stream, &Peer::unlimited(version), &answer).await;
+                    refuse(inner, stream, &Peer::unlimited(version), &answer).await;
                 }
                 return None;
             }

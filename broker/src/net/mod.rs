@@ -1,6 +1,7 @@
 //! Listeners and connections: bytes in, packets, session, bytes out.
 
 mod connection;
+mod count;
 mod handshake;
 mod input;
 

@@ -14,7 +14,6 @@ impl Session {
         cx: &Context<'_>,
         turn: &mut Turn,
     ) -> Result<(), Close> {
-        cx.stats.publishes_received.count();
         if publish.qos == QoS::ExactlyOnce {
             // Announced as Maximum QoS 1 [MQTT-3.2.2-11].
             return Err(Close::server(

@@ -170,7 +170,6 @@ impl Session {
     /// Counts what was written; what the client does not take is counted too, and leaves the window [MQTT-3.1.2-25].
     fn account(&mut self, written: bool, packet_id: Option<PacketId>, cx: &Context<'_>) {
         if written {
-            cx.stats.publishes_sent.count();
             return;
         }
         cx.stats.dropped_too_large.count();
