@@ -4,7 +4,7 @@ use crate::codec::{ReasonCode, Version};
 use crate::config::Config;
 use crate::hook::{Client, Hook, Roles, Route};
 use crate::message::Message;
-use crate::net;
+use crate::net::{self, Listener, UnderWay};
 use crate::plain::Subscriber;
 use crate::registry::{Hold, Registry};
 use crate::router::{Router, SubscriptionOptions};
@@ -43,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) sources: Sources,
     pub(crate) timers: Timers,
     pub(crate) stats: Stats,
+    pub(crate) under_way: Arc<UnderWay>,
     next_connection: AtomicU64,
     connections: AtomicUsize,
     stopping: watch::Sender<bool>,
@@ -53,6 +54,7 @@ impl Broker {
     pub fn new(config: Config, hook: Arc<dyn Hook>, store: Arc<dyn Store>) -> Broker {
         let registry = Registry::new(config.mailbox);
         // Begun anew with the time, so that no number comes again after a restart.
+        let under_way = UnderWay::new(config.max_handshakes);
         let next_connection = AtomicU64::new((config.clock.now_ms() << 16) + 1);
         Broker {
             inner: Arc::new(Inner {
@@ -64,6 +66,7 @@ impl Broker {
                 sources: Sources::default(),
                 timers: Timers::default(),
                 stats: Stats::default(),
+                under_way,
                 next_connection,
                 connections: AtomicUsize::new(0),
                 stopping: watch::Sender::new(false),
@@ -104,8 +107,8 @@ impl Broker {
     }
 
     /// Serves the connections of a listener until [`Broker::stop`]. Run by as many tasks as there are listeners.
-    pub async fn serve(&self, listener: tokio::net::TcpListener) {
-        net::accept(Arc::clone(&self.inner), listener).await;
+    pub async fn serve(&self, listener: impl Into<Listener>) {
+        net::accept(Arc::clone(&self.inner), listener.into()).await;
     }
 
     /// Looks after deadlines, wills and expiries until [`Broker::stop`]. Run it once, beside the listeners.
@@ -198,6 +201,11 @@ impl Broker {
         self.inner.connections.load(Ordering::Relaxed)
     }
 
+    /// Connections whose CONNECT is not there yet.
+    pub fn handshakes(&self) -> usize {
+        self.inner.under_way.len()
+    }
+
     /// Stops accepting, tells all clients, stores all sessions, and waits for that, at most as long as `patience`.
     pub async fn stop(&self, patience: Duration) {
         self.inner.stopping.send_replace(true);
@@ -225,11 +233,20 @@ impl Drop for Open {
 }
 
 impl Inner {
-    /// A place for one more connection; `None` when there is none.
+    /// A place for one more connection; `None` when there is none, not even that of somebody who has said nothing yet.
     pub(crate) fn open(self: &Arc<Self>) -> Option<Open> {
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
         let open = Open(Arc::clone(self));
-        (before < self.config.max_connections).then_some(open)
+        (before < self.config.max_connections || self.make_place()).then_some(open)
+    }
+
+    /// Ends the connection that has said nothing for the longest time; whether there was one.
+    pub(crate) fn make_place(&self) -> bool {
+        let made = self.under_way.make_place();
+        if made {
+            self.stats.handshakes_displaced.count();
+        }
+        made
     }
 
     pub(crate) fn next_connection(&self) -> u64 {

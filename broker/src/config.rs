@@ -33,6 +33,8 @@ pub struct Config {
     pub max_connect_size: u32,
     /// How long a connection may take until its CONNECT is there.
     pub connect_timeout: Duration,
+    /// Connections whose CONNECT is not there yet. One more is let in, and the oldest of them is closed.
+    pub max_handshakes: usize,
     /// Network connections at once; more are closed at accept.
     pub max_connections: usize,
     /// Messages in flight to a 3.1.1 client, which cannot say how many it takes.
@@ -65,6 +67,7 @@ impl Default for Config {
             max_packet_size: 1024 * 1024,
             max_connect_size: 16 * 1024,
             connect_timeout: Duration::from_secs(10),
+            max_handshakes: 10_000,
             max_connections: 100_000,
             window_v311: 32,
             window_v5: 128,

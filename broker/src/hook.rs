@@ -80,6 +80,10 @@ pub struct Login {
     pub version: Version,
     /// Where it connects from.
     pub peer: std::net::SocketAddr,
+    /// The name of the listener that it came through.
+    pub listener: Arc<str>,
+    /// The user that its client certificate names, where it showed one that the listener accepts.
+    pub certificate_user: Option<String>,
 }
 
 /// What became of a login.

@@ -41,3 +41,4 @@ mod timers;
 
 pub use broker::Broker;
 pub use config::Config;
+pub use net::{Listener, ListenerOptions, Transport};

@@ -78,6 +78,8 @@ counters! {
     connections_refused_full,
     /// Connections whose CONNECT did not come in time.
     connect_timeouts,
+    /// Connections closed to make place for newer ones before their CONNECT was there.
+    handshakes_displaced,
     /// CONNECTs turned away by the application.
     logins_refused,
     /// Connections closed for a malformed packet or a protocol error.

@@ -2,10 +2,11 @@
 //!
 //! One read and one write each turn, from and into buffers that connections share: an idle connection holds none.
 
-use super::Stream;
 use super::count;
 use super::handshake::{commit, welcome};
 use super::input::Input;
+use super::under_way::Newcomer;
+use super::{Origin, Stream};
 use crate::broker::Inner;
 use crate::codec::Limits;
 use crate::hook::{Client, Occasion};
@@ -20,7 +21,6 @@ use crate::stats::Traffic;
 use crate::store::{Due, DueKind, RetainedPage, StoreError, StoreOp};
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -52,8 +52,8 @@ thread_local! {
 }
 
 /// Serves a connection from its first byte to its last.
-pub(crate) async fn serve<S: Stream>(inner: Arc<Inner>, stream: S, peer: SocketAddr) {
-    let Some(mut connection) = welcome(&inner, stream, peer).await else { return };
+pub(crate) async fn serve<S: Stream>(inner: Arc<Inner>, stream: S, origin: Origin, newcomer: Newcomer) {
+    let Some(mut connection) = welcome(&inner, stream, origin, newcomer).await else { return };
     if *inner.stopping().borrow() {
         // It came in while everyone was told.
         Inner::tell_to_go(&connection.claim.link);

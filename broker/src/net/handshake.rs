@@ -3,9 +3,10 @@
 //! Everything that CONNACK promises is stored before it is sent. A connection that says nothing, or too slowly, or too much, is closed
 //! when its time is up, and costs one small buffer until then.
 
-use super::Stream;
 use super::connection::Connection;
 use super::input::Input;
+use super::under_way::Newcomer;
+use super::{Origin, Stream};
 use crate::broker::Inner;
 use crate::codec::packet::{connack, connect};
 use crate::codec::{
@@ -16,7 +17,6 @@ use crate::registry::Claim;
 use crate::session::{Close, PACKET_ID_DISTANCE, Session, Terms, Turn};
 use crate::store::{Due, DueKind, SessionKey, StoreError, StoreOp, StoredSession, StoredWill};
 use std::hash::{BuildHasher, Hasher};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
@@ -35,23 +35,27 @@ impl From<StoreError> for Refused {
 pub(super) async fn welcome<S: Stream>(
     inner: &Arc<Inner>,
     mut stream: S,
-    peer: SocketAddr,
+    origin: Origin,
+    mut newcomer: Newcomer,
 ) -> Option<Connection<S>> {
     let mut input = Input::default();
     let timeout = inner.config.connect_timeout;
     let mut stopping = inner.stopping();
     let read = tokio::select! {
         read = tokio::time::timeout(timeout, read_connect(inner, &mut stream, &mut input)) => read,
+        () = newcomer.has_to_go() => return None,
         _ = stopping.wait_for(|stopping| *stopping) => return None,
     };
+    drop(newcomer);
     let Ok(connect) = read else {
         inner.stats.connect_timeouts.count();
         return None;
     };
     let connect = connect?;
+    let peer = origin.peer;
     let to = Peer::of(&connect);
     // Boxed: a connection's memory is then that of its busy life, not of its first moment.
-    match Box::pin(admit(inner, &connect, peer)).await {
+    match Box::pin(admit(inner, &connect, &origin)).await {
         Ok(Some((session, claim, answer))) => {
             let mut connection = Connection::new(Arc::clone(inner), stream, input, session, claim);
             // CONNACK comes first [MQTT-3.2.0-1]; behind it, what was in flight is sent again.
@@ -127,7 +131,7 @@ async fn read_connect<S: Stream>(
 async fn admit(
     inner: &Arc<Inner>,
     connect: &Connect,
-    peer: SocketAddr,
+    origin: &Origin,
 ) -> Result<Option<(Session, Claim, Connack)>, Refused> {
     let assigned = connect.client_id.is_empty().then(assigned_client_id);
     let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
@@ -142,7 +146,9 @@ async fn admit(
         password: connect.password.clone(),
         client_id: client_id.to_owned(),
         version: connect.version,
-        peer,
+        peer: origin.peer,
+        listener: Arc::clone(&origin.listener.name),
+        certificate_user: None,
     };
     let (owner, roles) = match authenticate(inner, login).await? {
         Admission::Admitted { owner, roles } => (owner, roles),
