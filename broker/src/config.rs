@@ -58,6 +58,11 @@ pub struct Config {
     /// A connection's written but unsent bytes beyond which nothing more is put there. One buffer of this size is what a peer
     /// that stopped reading costs, beside its window.
     pub out_high_water: usize,
+    /// How long a socket may take nothing of what is written to it before the connection is closed; zero for ever.
+    pub write_stall: Duration,
+    /// How long a peer may leave the network's own questions and what was sent to it unanswered before its connection counts as dead,
+    /// whatever its keep-alive; zero leaves it to the system.
+    pub dead_peer: Duration,
 }
 
 impl Default for Config {
@@ -78,6 +83,8 @@ impl Default for Config {
             max_subscriptions: 1_000,
             mailbox: Bounds { items: 1_000, bytes: 4 * 1024 * 1024, tail_items: 256 },
             out_high_water: 64 * 1024,
+            write_stall: Duration::from_mins(1),
+            dead_peer: Duration::from_mins(2),
         }
     }
 }

@@ -86,6 +86,8 @@ counters! {
     protocol_errors,
     /// Connections closed because nothing came for one and a half times the keep-alive.
     keep_alive_timeouts,
+    /// Connections closed because their socket took nothing for too long.
+    write_stalls,
     /// Sessions taken over by a newer connection.
     take_overs,
     /// CONNECT packets received.

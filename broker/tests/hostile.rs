@@ -7,6 +7,9 @@
 
 mod support;
 
+#[path = "support/counting.rs"]
+mod counting;
+
 #[path = "codec/build.rs"]
 #[allow(dead_code)]
 mod build;
@@ -37,10 +40,10 @@ use chasqui_broker::store::{
     Committed, CursorMove, Due, RetainedPage, SessionKey, Store, StoreError, StoreOp, StoredSession,
 };
 use corpus::{Any, Case, Random, broken, valid};
-use std::alloc::{GlobalAlloc, Layout, System};
+use counting::{LIVE, PEAK};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 use support::{Client, Hello, PATIENCE, PlainHook, Server, TestClock, both};
@@ -51,38 +54,6 @@ use tokio::task::JoinSet;
 
 const Q1: QoS = QoS::AtLeastOnce;
 const MIB: isize = 1 << 20;
-
-/// Counts the bytes that this process holds.
-struct Counting;
-
-static LIVE: AtomicIsize = AtomicIsize::new(0);
-static PEAK: AtomicIsize = AtomicIsize::new(0);
-
-fn count(more: isize) {
-    let live = LIVE.fetch_add(more, Ordering::Relaxed) + more;
-    if more > 0 && live > PEAK.load(Ordering::Relaxed) {
-        PEAK.fetch_max(live, Ordering::Relaxed);
-    }
-}
-
-#[allow(unsafe_code)]
-// SAFETY: every call is passed on to the system's allocator unchanged; counting touches two atomics and allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size().cast_signed());
-        // SAFETY: the caller's promises are ours.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-layout.size().cast_signed());
-        // SAFETY: the caller's promises are ours.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 

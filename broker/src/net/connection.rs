@@ -73,6 +73,8 @@ pub(super) struct Connection<S> {
     written: usize,
     /// How much of it is counted: whole packets.
     counted: usize,
+    /// Since when the socket has taken nothing of what there is to write, Unix milliseconds; `u64::MAX` while it takes everything.
+    stalled_ms: u64,
     turn: Turn,
 }
 
@@ -94,6 +96,7 @@ impl<S: Stream> Connection<S> {
             cache,
             written: 0,
             counted: 0,
+            stalled_ms: u64::MAX,
             turn: Turn::default(),
         }
     }
@@ -131,9 +134,15 @@ impl<S: Stream> Connection<S> {
                 Poll::Ready(Ok(wrote)) => {
                     busy |= wrote;
                     self.session.blocked = false;
+                    self.stalled_ms = u64::MAX;
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Close::Network),
-                Poll::Pending => self.session.blocked = true,
+                Poll::Pending => {
+                    self.session.blocked = true;
+                    if self.is_stalled() {
+                        return Poll::Ready(Close::Network);
+                    }
+                }
             }
             match self.poll_read(scratch, cx) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Close::Network),
@@ -147,7 +156,8 @@ impl<S: Stream> Connection<S> {
                 let now_ms = self.inner.config.clock.now_ms();
                 // Nobody tells when the application has less to do: it is looked at again a tick later.
                 let again = if self.inner.hook.is_busy() { now_ms + 1 } else { u64::MAX };
-                self.inner.timers.set(&self.claim.link, self.session.deadline().min(again), now_ms);
+                let deadline = self.session.deadline().min(again).min(self.stalls_at());
+                self.inner.timers.set(&self.claim.link, deadline, now_ms);
                 return Poll::Pending;
             }
         }
@@ -267,6 +277,8 @@ impl<S: Stream> Connection<S> {
             }
             self.inner.stats.bytes_sent.add(count as u64);
             self.written += count;
+            // However little: the peer takes something.
+            self.stalled_ms = u64::MAX;
             wrote = true;
         }
         out.clear();
@@ -282,6 +294,29 @@ impl<S: Stream> Connection<S> {
             let version = self.session.client.version;
             self.inner.stats.sent(count::put(version, &out[self.counted..]));
             self.counted = out.len();
+        }
+    }
+
+    /// The socket takes no more: has it taken nothing for too long?
+    fn is_stalled(&mut self) -> bool {
+        let now_ms = self.inner.config.clock.now_ms();
+        if self.stalled_ms == u64::MAX {
+            self.stalled_ms = now_ms;
+        }
+        let stalled = now_ms >= self.stalls_at();
+        if stalled {
+            self.inner.stats.write_stalls.count();
+            let client_id = &*self.session.client.session.client_id;
+            tracing::debug!(client_id, "closing: the client has taken nothing for too long");
+        }
+        stalled
+    }
+
+    /// When the socket will have taken nothing for too long, Unix milliseconds.
+    fn stalls_at(&self) -> u64 {
+        match self.inner.config.write_stall.as_millis() as u64 {
+            0 => u64::MAX,
+            patience_ms => self.stalled_ms.saturating_add(patience_ms),
         }
     }
 

@@ -8,6 +8,7 @@ mod count;
 mod handshake;
 mod input;
 mod listener;
+mod socket;
 mod under_way;
 
 pub use listener::{Listener, ListenerOptions, Transport};
@@ -57,10 +58,7 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
             inner.stats.connections_refused_full.count();
             continue;
         };
-        // Small packets are written once per turn; waiting for more to send would only delay them.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("TCP_NODELAY could not be set: {error}");
-        }
+        socket::prepare(&stream, inner.config.dead_peer);
         let (newcomer, displaced) = inner.under_way.enter();
         inner.stats.handshakes_displaced.add(u64::from(displaced));
         let inner = Arc::clone(&inner);
