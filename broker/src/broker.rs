@@ -74,36 +74,27 @@ impl Broker {
         }
     }
 
-    /// Takes up what an earlier process left: offline sessions with plain filters go into the index, and sessions that were connected
-    /// when it died count as disconnected now.
+    /// Takes up what an earlier process left: sessions that were connected when it died count as disconnected now, and offline sessions
+    /// with plain filters go into the index, as far as the application still allows them.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn start(&self) -> Result<(), StoreError> {
         let inner = &self.inner;
-        let mut failed = None;
-        inner.store.plain_sessions(&mut |key, session| {
-            let link = inner.registry.keep(&key);
-            match inner.store.queue_end(&key) {
-                Ok(end) => *link.queue() = end,
-                Err(error) => failed = Some(error),
-            }
-            link.set_persistent(true);
-            for subscription in session.record.subscriptions.iter().filter(|subscription| subscription.plain)
-            {
-                inner.route(&link, subscription);
-            }
-        })?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
         loop {
             let crashed = inner.store.due(CONNECTED_MS, CONNECTED_MS, DUE_PAGE)?;
             if crashed.is_empty() {
-                return Ok(());
+                break;
             }
             inner.were_connected(crashed)?;
         }
+        let mut failed = None;
+        inner.store.plain_sessions(&mut |key, session| {
+            if let Err(error) = inner.index_offline(&key, session.record) {
+                failed = Some(error);
+            }
+        })?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// Serves the connections of a listener until [`Broker::stop`]. Run by as many tasks as there are listeners.
@@ -271,6 +262,22 @@ impl Inner {
             id: subscription.identifier.and_then(NonZeroU32::new),
         };
         self.router.subscribe(&subscription.filter, Subscriber(Arc::clone(link)), options);
+    }
+
+    /// Puts an offline session into the index, as far as the application still allows its filters.
+    fn index_offline(&self, key: &SessionKey, mut record: SessionRecord) -> Result<(), StoreError> {
+        let end = self.store.queue_end(key)?;
+        self.recheck_at_start(key, &mut record, end)?;
+        let mut plain = record.subscriptions.iter().filter(|subscription| subscription.plain).peekable();
+        if plain.peek().is_some() {
+            let link = self.registry.keep(key);
+            *link.queue() = end;
+            link.set_persistent(true);
+            for subscription in plain {
+                self.route(&link, subscription);
+            }
+        }
+        Ok(())
     }
 
     /// Takes the plain filters of a session out of the index.

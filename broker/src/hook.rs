@@ -185,6 +185,18 @@ pub enum Occasion {
     Resume,
 }
 
+/// What a subscription that was granted is worth by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It stays as it is.
+    Kept,
+    /// It ends: what it would have brought, and what waits because of it, is not delivered any more.
+    Revoked,
+}
+
+/// Takes the standings of one [`Hook::recheck`], once, at any time, from any thread.
+pub type Rechecked = Box<dyn FnOnce(Result<Vec<Standing>, StoreError>) + Send>;
+
 /// Takes the grants of one [`Hook::subscribe`], once, at any time, from any thread.
 pub type Granted = Box<dyn FnOnce(Result<Vec<Grant>, StoreError>) + Send>;
 
@@ -198,8 +210,15 @@ pub trait Hook: Send + Sync + 'static {
         false
     }
 
-    /// Where a publish to `topic` goes. Asked once for each publish: keep it cheap.
+    /// Where a publish to `topic` goes. Asked once for each publish, unless answers are kept: see [`Hook::route_version`].
     fn route(&self, client: &Client, topic: &str) -> Route;
+
+    /// A number that changes, after the change, whenever an answer of [`Hook::route`] may: while it stays the same, each
+    /// connection keeps the answers for the topics that it published to lately, commands excepted. `None`: none is kept. Asked
+    /// for each publish: keep it cheap.
+    fn route_version(&self) -> Option<u64> {
+        None
+    }
 
     /// Whether so much waits that connections should stop taking packets for a while. Asked often: keep it cheap.
     fn is_busy(&self) -> bool {
@@ -219,6 +238,13 @@ pub trait Hook: Send + Sync + 'static {
 
     /// Decides on filters. One grant for each ask, in order.
     fn subscribe(&self, client: &Arc<Client>, occasion: Occasion, asks: Vec<Ask>, granted: Granted);
+
+    /// Looks again at filters that were granted, because what is allowed may have changed ([`Broker::recheck`](crate::Broker::recheck)).
+    /// One standing for each, in order. For an offline session only the filters in the router's index are asked about,
+    /// and the client is one without a connection; [`Broker::start`](crate::Broker::start) asks too, and waits for the answer.
+    fn recheck(&self, _client: &Arc<Client>, filters: Vec<Arc<str>>, rechecked: Rechecked) {
+        rechecked(Ok(vec![Standing::Kept; filters.len()]));
+    }
 
     /// Filters that a client gave up. Cursors stay until the session ends.
     fn unsubscribed(&self, _client: &Arc<Client>, _filters: &[Arc<str>]) {}

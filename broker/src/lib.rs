@@ -34,6 +34,7 @@ pub mod topic;
 mod broker;
 mod net;
 mod plain;
+mod recheck;
 mod registry;
 mod session;
 mod sources;

@@ -8,7 +8,7 @@
 //! them end the connection. Tails beyond theirs are forgotten: the session reads the source from the store instead.
 
 use crate::codec::{QoS, ReasonCode};
-use crate::hook::{Done, Grant};
+use crate::hook::{Done, Grant, Standing};
 use crate::message::Identifiers;
 use crate::shared::SharedMessage;
 use crate::source::Tail;
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
+use tokio::sync::oneshot;
 
 /// How much may wait in a mailbox.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +65,14 @@ pub enum Event {
     Granted(u64, Result<Vec<Grant>, StoreError>),
     /// A commit of this session is durable, or never will be.
     Stored(u64, Result<(), StoreError>),
+    /// What the application allows has changed: the session is to ask again about its filters, and to say how many were
+    /// revoked when that is in effect and stored. Dropped unanswered by a connection that ends before it has asked.
+    Recheck(oneshot::Sender<usize>),
+    /// The application looked again at the filters of this connection, or could not.
+    Rechecked(u64, Result<Vec<Standing>, StoreError>),
+    /// What stands in the mailbox before this may have been put there for a filter that was revoked; what stands behind it
+    /// was not.
+    Swept,
     /// A message for this session alone, if a subscription of it matches.
     Direct(Arc<SharedMessage>),
     /// Something is due.

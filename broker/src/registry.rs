@@ -147,6 +147,17 @@ impl Registry {
         }
     }
 
+    /// The parts that the sessions are kept in.
+    pub(crate) fn parts(&self) -> std::ops::Range<usize> {
+        0..self.shards.len()
+    }
+
+    /// The sessions of one part, or those of one owner in it, connected or indexed.
+    pub(crate) fn part(&self, part: usize, owner: Option<&str>) -> Vec<SessionKey> {
+        let shard = self.shards[part].lock();
+        shard.keys().filter(|key| owner.is_none_or(|owner| *key.owner == *owner)).cloned().collect()
+    }
+
     /// All links of connected sessions.
     pub(crate) fn connected(&self) -> Vec<Arc<Link>> {
         let mut links = Vec::new();

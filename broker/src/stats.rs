@@ -120,6 +120,10 @@ counters! {
     dropped_expired,
     /// Offline sessions whose time was up.
     sessions_expired,
+    /// Messages not sent because the filter they were queued for was revoked.
+    dropped_revoked,
+    /// Subscriptions that ended because the application does not allow them any more.
+    subscriptions_revoked,
     /// Clean sessions ended because their queue was full of QoS 1 messages.
     sessions_overflown,
     /// Reads and commits that the store could not answer.

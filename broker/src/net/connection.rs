@@ -224,7 +224,7 @@ impl<S: Stream> Connection<S> {
         let turn = std::mem::take(&mut self.turn);
         let inner = Arc::clone(&self.inner);
         let client = Arc::clone(&self.session.client);
-        inner.change_index(&self.claim.link, &turn);
+        inner.change_index(&self.claim.link, &turn, &mut self.session);
         if !turn.plains.is_empty() {
             let answered = inner.publish_all(&client, &mut self.cache, turn.plains);
             if !answered.is_empty() {
@@ -248,6 +248,14 @@ impl<S: Stream> Connection<S> {
                 link.push(Event::Granted(connection, grants));
             });
             inner.hook.subscribe(&client, Occasion::Subscribe, asked.asks, granted);
+        }
+        if let Some(filters) = turn.recheck {
+            let link = Arc::clone(&self.claim.link);
+            let connection = client.connection;
+            let rechecked = Box::new(move |standings| {
+                link.push(Event::Rechecked(connection, standings));
+            });
+            inner.hook.recheck(&client, filters, rechecked);
         }
         if turn.save {
             let record = Box::new(self.session.record(0));
@@ -432,7 +440,7 @@ impl Inner {
     }
 
     /// Brings the indexes up to date with what a session subscribed and gave up.
-    pub(super) fn change_index(&self, link: &Arc<Link>, turn: &Turn) {
+    pub(super) fn change_index(&self, link: &Arc<Link>, turn: &Turn, session: &mut Session) {
         for change in &turn.routes {
             match change {
                 RouteChange::Add(subscription) => self.route(link, subscription),
@@ -446,6 +454,11 @@ impl Inner {
         }
         for source in &turn.detach {
             self.sources.detach(source, link);
+        }
+        if turn.revoked {
+            // Nothing is given out for what was revoked from here on.
+            session.swept_up_to(*link.queue());
+            link.push(Event::Swept);
         }
     }
 }

@@ -345,14 +345,14 @@ async fn resume(
     let mut turn = Turn::default();
     let resumed =
         inner.with_context(|cx| session.resume(&stored.record, &stored.cursors, grants, cx, &mut turn));
-    inner.change_index(&claim.link, &turn);
+    inner.change_index(&claim.link, &turn, session);
     resumed.map_err(|_| {
         Refused(ReasonCode::ServerUnavailable, "the server cannot read its store now".to_owned())
     })
 }
 
 /// Commits and waits.
-pub(super) async fn commit(inner: &Arc<Inner>, ops: Vec<StoreOp>) -> Result<(), StoreError> {
+pub(crate) async fn commit(inner: &Arc<Inner>, ops: Vec<StoreOp>) -> Result<(), StoreError> {
     let (sender, receiver) = oneshot::channel();
     let done = Box::new(move |result| {
         // Nobody waits any more when the connection was given up.

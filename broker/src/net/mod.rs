@@ -14,6 +14,8 @@ mod under_way;
 pub use listener::{Listener, ListenerOptions, Transport};
 pub(crate) use under_way::UnderWay;
 
+pub(crate) use handshake::commit;
+
 use crate::broker::Inner;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -12,6 +12,8 @@ mod acks;
 mod feed;
 mod publishing;
 mod pump;
+mod recheck;
+mod routes;
 mod subscribing;
 mod turn;
 mod window;
@@ -34,6 +36,8 @@ use crate::stats::Stats;
 use crate::store::{Cursors, SessionRecord, StoredSubscription, StoredWill};
 use acks::Acks;
 use feed::{Feed, FeedIndex};
+use recheck::Recheck;
+use routes::RouteCache;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use subscribing::{Lookup, Pending};
@@ -80,6 +84,9 @@ pub(crate) struct Session {
     lookups: VecDeque<Lookup>,
     /// A SUBSCRIBE or UNSUBSCRIBE that waits; no packet is taken until it is done.
     pending: Option<Pending>,
+    /// What was revoked, and is asked to be looked at.
+    recheck: Recheck,
+    routes: RouteCache,
     will: Option<StoredWill>,
     last_packet_ms: u64,
     /// Bytes to write.
@@ -110,6 +117,8 @@ impl Session {
             plain_bytes: 0,
             lookups: VecDeque::new(),
             pending: None,
+            recheck: Recheck::default(),
+            routes: RouteCache::default(),
             will,
             last_packet_ms: now_ms,
             out: Vec::new(),
@@ -166,7 +175,11 @@ impl Session {
     /// Something happened elsewhere.
     pub(crate) fn event(&mut self, event: Event, cx: &Context<'_>, turn: &mut Turn) -> Result<(), Close> {
         match event {
-            Event::Deliver(delivery) => return self.deliver(delivery, cx),
+            Event::Deliver(delivery) => {
+                if self.may_have(&delivery.message.topic, cx) {
+                    return self.deliver(delivery, cx);
+                }
+            }
             Event::Tail(tail) => {
                 if let Some(feed) = self.feeds.iter_mut().find(|feed| feed.source == tail.source) {
                     feed.announce(&tail.items);
@@ -195,6 +208,13 @@ impl Session {
                     return self.stored(&result);
                 }
             }
+            Event::Recheck(told) => self.recheck.asked.push(told),
+            Event::Rechecked(connection, standings) => {
+                if connection == self.client.connection {
+                    return self.rechecked(standings, cx, turn);
+                }
+            }
+            Event::Swept => self.recheck.sweeping -= 1,
             Event::Direct(message) => return self.direct(message, cx),
             // To be woken is all: what is due is looked for when nothing is left to read.
             Event::Timer => {}
@@ -203,10 +223,11 @@ impl Session {
         Ok(())
     }
 
-    /// Whether packets may be taken: not while a SUBSCRIBE waits, not while too many publishes wait for their answer, and not while
+    /// Whether packets may be taken: not while a SUBSCRIBE waits or filters are looked at again, not while too many publishes wait for their answer, and not while
     /// the application has too much to do.
     pub(crate) fn takes_packets(&self, cx: &Context<'_>) -> bool {
         self.pending.is_none()
+            && self.recheck.asked.is_empty()
             && (self.terms.peer.version == Version::V5
                 || self.acks.len() < usize::from(cx.config.receive_maximum))
             && self.out.len() < cx.config.out_high_water.saturating_mul(4)
@@ -332,6 +353,7 @@ impl Session {
             will: self.will.clone(),
             in_flight: if disconnected_ms == 0 { Vec::new() } else { in_flight },
             last_packet_id: self.window.last_id(),
+            revoked_up_to: self.recheck.revoked_up_to,
         }
     }
 

@@ -42,7 +42,7 @@ impl Session {
                 self.acks.open(packet_id)
             }
         };
-        let route = cx.hook.route(&self.client, &publish.topic);
+        let route = self.routes.route(cx.hook, &self.client, &publish.topic);
         let message = Message {
             topic: publish.topic,
             payload: publish.payload,

@@ -91,6 +91,7 @@ impl Session {
 
     /// Moves what waits towards the client.
     pub(crate) fn pump(&mut self, cx: &Context<'_>, turn: &mut Turn) -> Result<(), Close> {
+        self.begin_recheck(turn);
         self.pump_plain(cx);
         while !self.lookups.is_empty() && self.takes_retained(cx, turn) {
             self.pump_lookup(cx, turn)?;
@@ -285,7 +286,8 @@ impl Session {
 
     /// Sends one item of a feed, or moves over it where this client does not get to see it.
     fn send_item(&mut self, index: usize, item: Item, cx: &Context<'_>) -> Result<(), Close> {
-        let Some((message, manner)) = self.see(index, &item, cx)? else {
+        let seen = if self.was_revoked(index, &item, cx) { None } else { self.see(index, &item, cx)? };
+        let Some((message, manner)) = seen else {
             self.feeds[index].skip_to(item.position);
             return Ok(());
         };

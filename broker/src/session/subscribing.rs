@@ -17,6 +17,7 @@ use crate::store::{Cursors, InFlight, SessionRecord, StoreError, StoredSubscript
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
+use tokio::sync::oneshot;
 
 /// The name of a session's own queue.
 static QUEUE: LazyLock<SourceId> = LazyLock::new(|| SourceId::new(SourceId::QUEUE));
@@ -42,6 +43,8 @@ pub(crate) struct Lookup {
 pub(crate) enum Pending {
     /// The application decides.
     Granting { packet_id: PacketId, wanted: Vec<Wanted> },
+    /// The application looks at these filters again, and whoever asked for it waits.
+    Rechecking { filters: Vec<Arc<str>>, told: Vec<oneshot::Sender<usize>> },
     /// The store writes.
     Saving(Reply),
 }
@@ -56,8 +59,21 @@ pub(crate) struct Wanted {
 
 #[derive(Debug)]
 pub(crate) enum Reply {
-    Suback { packet_id: PacketId, codes: SmallVec<[ReasonCode; 4]>, reason: String, lookups: Vec<Lookup> },
-    Unsuback { packet_id: PacketId, codes: SmallVec<[ReasonCode; 4]> },
+    Suback {
+        packet_id: PacketId,
+        codes: SmallVec<[ReasonCode; 4]>,
+        reason: String,
+        lookups: Vec<Lookup>,
+    },
+    Unsuback {
+        packet_id: PacketId,
+        codes: SmallVec<[ReasonCode; 4]>,
+    },
+    /// So many subscriptions were revoked.
+    Rechecked {
+        revoked: usize,
+        told: Vec<oneshot::Sender<usize>>,
+    },
 }
 
 /// Where a subscription begins to read a source.
@@ -131,7 +147,13 @@ impl Session {
         cx: &Context<'_>,
         turn: &mut Turn,
     ) -> Result<(), Close> {
-        let Some(Pending::Granting { packet_id, wanted }) = self.pending.take() else { return Ok(()) };
+        let (packet_id, wanted) = match self.pending.take() {
+            Some(Pending::Granting { packet_id, wanted }) => (packet_id, wanted),
+            other => {
+                self.pending = other;
+                return Ok(());
+            }
+        };
         let Ok(grants) = grants else {
             cx.stats.store_errors.count();
             return Err(Close::server(
@@ -266,13 +288,7 @@ impl Session {
                 }
                 changed = true;
                 let filter: Arc<str> = Arc::from(filter.as_str());
-                for feed in &mut self.feeds {
-                    if feed.stop_reading_for(&filter) && !feed.is_read() {
-                        turn.detach.push(feed.source.clone());
-                    }
-                }
-                self.lookups.retain(|lookup| lookup.filter != filter);
-                turn.routes.push(RouteChange::Remove(Arc::clone(&filter)));
+                self.end_subscription(&filter, turn);
                 turn.unsubscribed.push(filter);
                 ReasonCode::Success
             })
@@ -280,7 +296,18 @@ impl Session {
         self.reply_after_saving(Reply::Unsuback { packet_id: unsubscribe.packet_id, codes }, changed, turn);
     }
 
-    fn reply_after_saving(&mut self, reply: Reply, changed: bool, turn: &mut Turn) {
+    /// A filter brings nothing more; cursors stay.
+    pub(super) fn end_subscription(&mut self, filter: &Arc<str>, turn: &mut Turn) {
+        for feed in &mut self.feeds {
+            if feed.stop_reading_for(filter) && !feed.is_read() {
+                turn.detach.push(feed.source.clone());
+            }
+        }
+        self.lookups.retain(|lookup| lookup.filter != *filter);
+        turn.routes.push(RouteChange::Remove(Arc::clone(filter)));
+    }
+
+    pub(super) fn reply_after_saving(&mut self, reply: Reply, changed: bool, turn: &mut Turn) {
         if changed && self.client.persistent {
             turn.save = true;
             self.pending = Some(Pending::Saving(reply));
@@ -326,6 +353,12 @@ impl Session {
             Reply::Unsuback { packet_id, codes } => {
                 let _ = unsuback::encode(&mut self.out, &peer, &Unsuback::new(packet_id, codes));
             }
+            Reply::Rechecked { revoked, told } => {
+                for told in told {
+                    // Whoever asked need not wait for it.
+                    let _ = told.send(revoked);
+                }
+            }
         }
     }
 
@@ -345,8 +378,12 @@ impl Session {
         if queue_cursor.is_some() {
             self.read_queue(queue_cursor, cx)?;
         }
+        self.recheck.revoked_up_to = record.revoked_up_to;
         for (subscription, grant) in record.subscriptions.iter().zip(grants) {
-            let Grant::Granted { qos, plain, sources } = grant else { continue };
+            let Grant::Granted { qos, plain, sources } = grant else {
+                self.revoke(subscription, cx, turn);
+                continue;
+            };
             let mut subscription = subscription.clone();
             subscription.qos = subscription.qos.min(qos);
             subscription.plain = plain;

@@ -57,6 +57,10 @@ pub(crate) struct Turn {
     pub(crate) detach: Vec<SourceId>,
     pub(crate) unsubscribed: Vec<Arc<str>>,
     pub(crate) asked: Option<Asked>,
+    /// Filters the application is to look at again.
+    pub(crate) recheck: Option<Vec<Arc<str>>>,
+    /// Some of `routes` are removals of what the application revoked.
+    pub(crate) revoked: bool,
     /// Retained messages for the session's own queue.
     pub(crate) enqueue: Vec<Message>,
     /// The session's record is to be stored, and [`Event::Stored`](crate::link::Event::Stored) to come back.
@@ -72,6 +76,8 @@ impl Turn {
             && self.detach.is_empty()
             && self.unsubscribed.is_empty()
             && self.asked.is_none()
+            && self.recheck.is_none()
+            && !self.revoked
             && self.enqueue.is_empty()
             && !self.save
     }

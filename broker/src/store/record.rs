@@ -11,7 +11,9 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// The version written by this program.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The oldest version it reads.
+const OLDEST: u8 = 1;
 
 /// All that is stored of a session, beside its cursors.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +32,9 @@ pub struct SessionRecord {
     pub in_flight: Vec<InFlight>,
     /// The packet id used last.
     pub last_packet_id: u16,
+    /// Messages in the session's queue up to here may have been put there for a filter that was revoked since: each is delivered
+    /// only if a filter that is left matches it.
+    pub revoked_up_to: u64,
 }
 
 /// One subscription.
@@ -115,6 +120,7 @@ impl SessionRecord {
         out.u64(self.disconnected_ms);
         out.u8(u8::from(self.clean_stop));
         out.u16(self.last_packet_id);
+        out.u64(self.revoked_up_to);
         out.u32(self.subscriptions.len() as u32);
         for subscription in &self.subscriptions {
             out.bytes(subscription.filter.as_bytes());
@@ -146,15 +152,16 @@ impl SessionRecord {
     pub fn decode(bytes: &[u8]) -> Result<SessionRecord, StoreError> {
         let mut input = Reader(bytes);
         let version = input.u8()?;
-        if version != VERSION {
+        if !(OLDEST..=VERSION).contains(&version) {
             return Err(StoreError::new(format!(
-                "a session record has version {version}, this program reads version {VERSION}: start a newer chasqui on this store"
+                "a session record has version {version}, this program reads versions {OLDEST} to {VERSION}: start a newer chasqui on this store"
             )));
         }
         let expiry_s = input.u32()?;
         let disconnected_ms = input.u64()?;
         let clean_stop = input.u8()? != 0;
         let last_packet_id = input.u16()?;
+        let revoked_up_to = if version < 2 { 0 } else { input.u64()? };
         let mut subscriptions = Vec::new();
         for _ in 0..input.u32()? {
             let filter = Arc::from(input.str()?);
@@ -189,6 +196,7 @@ impl SessionRecord {
             will,
             in_flight,
             last_packet_id,
+            revoked_up_to,
         })
     }
 }
@@ -297,7 +305,7 @@ mod tests {
 
     prop_compose! {
         fn any_record()(
-            expiry_s: u32, disconnected_ms: u64, clean_stop: bool, last_packet_id: u16,
+            expiry_s: u32, disconnected_ms: u64, clean_stop: bool, last_packet_id: u16, revoked_up_to: u64,
             subscriptions in proptest::collection::vec(any_subscription(), 0..4),
             will in proptest::option::of(any_will()),
             in_flight in proptest::collection::vec((any::<u16>(), "[a-z$/]{1,9}", any::<u64>()), 0..4),
@@ -306,7 +314,7 @@ mod tests {
                 .into_iter()
                 .map(|(packet_id, source, position)| InFlight { packet_id, source: SourceId::new(&source), position })
                 .collect();
-            SessionRecord { expiry_s, disconnected_ms, clean_stop, subscriptions, will, in_flight, last_packet_id }
+            SessionRecord { expiry_s, disconnected_ms, clean_stop, subscriptions, will, in_flight, last_packet_id, revoked_up_to }
         }
     }
 
@@ -321,6 +329,16 @@ mod tests {
             let bytes = record.encode();
             prop_assert!(SessionRecord::decode(&bytes[..cut.index(bytes.len())]).is_err());
         }
+    }
+
+    #[test]
+    fn a_record_of_an_older_version_is_read() {
+        let record = SessionRecord { expiry_s: 60, last_packet_id: 7, ..SessionRecord::default() };
+        let mut bytes = record.encode();
+        bytes[0] = 1;
+        // Behind version, expiry, time, flag and packet id.
+        bytes.drain(16..24);
+        assert_eq!(SessionRecord::decode(&bytes), Ok(record));
     }
 
     #[test]
