@@ -7,8 +7,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod door;
 mod raw;
 mod statements;
 mod table;
 
+mod closing;
+mod connack;
+mod connect;
 mod format;
+mod sessions;
+mod wills;
