@@ -13,6 +13,7 @@ use crate::source::Tail;
 use crate::sources::Sources;
 use crate::stats::Stats;
 use crate::store::{Due, DueKind, SessionKey, SessionRecord, Store, StoreError, StoreOp, StoredSubscription};
+use crate::sys::{Reading, Sys};
 use crate::timers::{TICK_MS, Timers};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) timers: Timers,
     pub(crate) stats: Stats,
     pub(crate) under_way: Arc<UnderWay>,
+    pub(crate) sys: Sys,
     next_connection: AtomicU64,
     connections: AtomicUsize,
     stopping: watch::Sender<bool>,
@@ -53,9 +55,11 @@ impl Broker {
     /// A broker that serves nobody yet.
     pub fn new(config: Config, hook: Arc<dyn Hook>, store: Arc<dyn Store>) -> Broker {
         let registry = Registry::new(config.mailbox);
-        // Begun anew with the time, so that no number comes again after a restart.
         let under_way = UnderWay::new(config.max_handshakes);
-        let next_connection = AtomicU64::new((config.clock.now_ms() << 16) + 1);
+        // Begun anew with the time, so that no number comes again after a restart.
+        let now_ms = config.clock.now_ms();
+        let next_connection = AtomicU64::new((now_ms << 16) + 1);
+        let sys = Sys::new(config.sys_interval, now_ms);
         Broker {
             inner: Arc::new(Inner {
                 config,
@@ -67,6 +71,7 @@ impl Broker {
                 timers: Timers::default(),
                 stats: Stats::default(),
                 under_way,
+                sys,
                 next_connection,
                 connections: AtomicUsize::new(0),
                 stopping: watch::Sender::new(false),
@@ -94,7 +99,9 @@ impl Broker {
                 failed = Some(error);
             }
         })?;
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(()), Err)?;
+        inner.tell_system();
+        Ok(())
     }
 
     /// Serves the connections of a listener until [`Broker::stop`]. Run by as many tasks as there are listeners.
@@ -116,7 +123,11 @@ impl Broker {
                 _ = tick.tick() => {}
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
-            inner.timers.tick(inner.config.clock.now_ms());
+            let now_ms = inner.config.clock.now_ms();
+            inner.timers.tick(now_ms);
+            if inner.sys.is_due(now_ms) {
+                inner.tell_system();
+            }
             ticks += 1;
             if ticks.is_multiple_of(ticks_per_due) {
                 // Beside this loop, which others' deadlines wait for.
@@ -253,6 +264,21 @@ impl Inner {
         self.stopping.subscribe()
     }
 
+    /// Publishes what has changed under `$SYS/`.
+    fn tell_system(self: &Arc<Self>) {
+        let reading = Reading {
+            stats: &self.stats,
+            sessions: self.registry.len() as u64,
+            connected: self.registry.connected_count() as u64,
+            subscriptions: self.router.len() as u64,
+            shared_subscriptions: 0,
+            held: self.store.held(),
+        };
+        for message in self.sys.changed(self.config.clock.now_ms(), &reading) {
+            self.publish_quietly(message);
+        }
+    }
+
     /// Puts a plain filter of a session into the index.
     pub(crate) fn route(&self, link: &Arc<crate::link::Link>, subscription: &StoredSubscription) {
         let options = SubscriptionOptions {
@@ -291,7 +317,7 @@ impl Inner {
     /// it: a crash in between publishes it again, and does not lose it.
     pub(crate) async fn publish_will(self: &Arc<Self>, client: &Arc<Client>, mut message: Message) {
         message.received_ms = self.config.clock.now_ms();
-        match self.hook.route(client, &message.topic) {
+        match Route::of(&*self.hook, client, &message.topic) {
             // What it queues and retains is committed before whatever is handed over later.
             Route::Plain => self.publish_quietly(message),
             Route::Command => {
@@ -416,6 +442,7 @@ impl Inner {
         }
         let mut ops = vec![StoreOp::RemoveDue(due.clone())];
         if record.expires_at_ms().is_some_and(|at_ms| at_ms <= now_ms) {
+            self.stats.sessions_expired.count();
             self.end_held(&hold, key, &record, ops);
         } else {
             ops.push(StoreOp::PutSession(key.clone(), Box::new(record)));

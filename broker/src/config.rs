@@ -55,6 +55,8 @@ pub struct Config {
     pub max_subscriptions: usize,
     /// What may wait in memory for one connection.
     pub mailbox: Bounds,
+    /// How often the server publishes what it says about itself under `$SYS/`; zero for never.
+    pub sys_interval: Duration,
     /// A connection's written but unsent bytes beyond which nothing more is put there. One buffer of this size is what a peer
     /// that stopped reading costs, beside its window.
     pub out_high_water: usize,
@@ -82,6 +84,7 @@ impl Default for Config {
             max_topic_levels: 128,
             max_subscriptions: 1_000,
             mailbox: Bounds { items: 1_000, bytes: 4 * 1024 * 1024, tail_items: 256 },
+            sys_interval: Duration::from_secs(10),
             out_high_water: 64 * 1024,
             write_stall: Duration::from_mins(1),
             dead_peer: Duration::from_mins(2),

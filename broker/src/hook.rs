@@ -15,6 +15,7 @@ use crate::message::Message;
 use crate::shared::SharedMessage;
 use crate::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View};
 use crate::store::{SessionKey, StoreError};
+use crate::topic::is_system;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ impl Client {
 /// What a client may do beside its own things.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Roles {
-    /// May read `$SYS`.
+    /// May read `$SYS`. The broker refuses such filters to everyone else, whatever [`Hook::subscribe`] would grant.
     pub operator: bool,
 }
 
@@ -110,6 +111,18 @@ pub enum Route {
     /// Nowhere: the publish is refused. 5.0 gets the code and the sentence in the PUBACK; 3.1.1 has no negative
     /// acknowledgement and is disconnected [MQTT-3.3.5-2]. QoS 0 is dropped and counted.
     Refused(ReasonCode, &'static str),
+}
+
+impl Route {
+    /// What the broker makes of the application's word: clients do not publish what the server says about itself.
+    pub(crate) fn of(hook: &dyn Hook, client: &Client, topic: &str) -> Route {
+        match hook.route(client, topic) {
+            Route::Plain if is_system(topic) => {
+                Route::Refused(ReasonCode::NotAuthorized, "only the server publishes under $SYS/")
+            }
+            route => route,
+        }
+    }
 }
 
 /// A publish that the application carries out.
@@ -210,7 +223,8 @@ pub trait Hook: Send + Sync + 'static {
         false
     }
 
-    /// Where a publish to `topic` goes. Asked once for each publish, unless answers are kept: see [`Hook::route_version`].
+    /// Where a publish to `topic` goes. Asked once for each publish, unless answers are kept: see [`Hook::route_version`]. What is
+    /// plain under `$SYS/` is refused by the broker itself: only the server publishes there.
     fn route(&self, client: &Client, topic: &str) -> Route;
 
     /// A number that changes, after the change, whenever an answer of [`Hook::route`] may: while it stays the same, each
@@ -274,6 +288,7 @@ pub trait Hook: Send + Sync + 'static {
     /// Checks a will at CONNECT; a will that could never be published is refused early.
     fn accepts_will(&self, client: &Client, will: &Will) -> Result<(), ReasonCode> {
         match self.route(client, will.topic.as_str()) {
+            Route::Plain if is_system(will.topic.as_str()) => Err(ReasonCode::NotAuthorized),
             Route::Refused(code, _) => Err(code),
             _ => Ok(()),
         }

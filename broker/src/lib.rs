@@ -38,6 +38,7 @@ mod recheck;
 mod registry;
 mod session;
 mod sources;
+mod sys;
 mod timers;
 
 pub use broker::Broker;

@@ -14,6 +14,7 @@ use crate::session::{Plain, queue_source};
 use crate::shared::SharedMessage;
 use crate::source::{Item, Tail};
 use crate::store::{StoreError, StoreOp};
+use crate::topic::is_system;
 use bytes::Bytes;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -85,7 +86,9 @@ impl Inner {
         durable: &mut Durable,
     ) -> (bool, bool) {
         let mut waits = false;
-        if message.retain {
+        if message.retain && is_system(&message.topic) {
+            self.sys.keep(&message);
+        } else if message.retain {
             let op = if message.payload.is_empty() {
                 StoreOp::Unretain(message.topic.detached()) // [MQTT-3.3.1-6]
             } else {

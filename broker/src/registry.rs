@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::OwnedMutexGuard;
 
 const SHARDS: usize = 64;
@@ -34,6 +35,8 @@ pub(crate) struct Registry {
     shards: Vec<Shard>,
     hasher: foldhash::fast::RandomState,
     bounds: Bounds,
+    /// Sessions that a connection has.
+    connected: AtomicUsize,
 }
 
 /// The right to be the one connection of a session, until it is dropped.
@@ -62,7 +65,12 @@ impl Drop for Hold {
 impl Registry {
     pub(crate) fn new(bounds: Bounds) -> Arc<Registry> {
         let shards = (0..SHARDS).map(|_| Shard::default()).collect();
-        Arc::new(Registry { shards, hasher: foldhash::fast::RandomState::default(), bounds })
+        Arc::new(Registry {
+            shards,
+            hasher: foldhash::fast::RandomState::default(),
+            bounds,
+            connected: AtomicUsize::new(0),
+        })
     }
 
     fn shard(&self, key: &SessionKey) -> &Shard {
@@ -98,6 +106,7 @@ impl Registry {
             link.connect();
         }
         drop(shard);
+        self.connected.fetch_add(1, Ordering::Relaxed);
         let claim = Claim { registry: Arc::clone(self), key, link, took_over, _turn: turn };
         (!superseded).then_some(claim)
     }
@@ -158,6 +167,16 @@ impl Registry {
         shard.keys().filter(|key| owner.is_none_or(|owner| *key.owner == *owner)).cloned().collect()
     }
 
+    /// Sessions that are connected or indexed. Takes every shard's lock for a moment: for gauges.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// Sessions that are connected.
+    pub(crate) fn connected_count(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
+    }
+
     /// All links of connected sessions.
     pub(crate) fn connected(&self) -> Vec<Arc<Link>> {
         let mut links = Vec::new();
@@ -185,6 +204,7 @@ impl Drop for Waiting<'_> {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.link.disconnect();
+        self.registry.connected.fetch_sub(1, Ordering::Relaxed);
         self.registry.leave(&self.key, false);
     }
 }

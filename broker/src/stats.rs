@@ -59,6 +59,13 @@ impl Stats {
     }
 }
 
+impl Stats {
+    /// Messages that somebody was to get and did not, whatever the reason.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.all().iter().filter(|(name, _)| name.starts_with("dropped_")).map(|(_, count)| count).sum()
+    }
+}
+
 impl Traffic {
     fn count(self, packets: &Counter, publishes: &Counter, payload: &Counter) {
         if self.packets > 0 {

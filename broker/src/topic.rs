@@ -8,6 +8,9 @@ use thiserror::Error;
 /// What a shared subscription begins with.
 pub const SHARE_PREFIX: &str = "$share/";
 
+/// The first level of what the server says about itself.
+pub const SYSTEM_LEVEL: &str = "$SYS";
+
 /// The longest topic name or filter, in bytes.
 pub const MAX_TOPIC_LEN: usize = u16::MAX as usize;
 
@@ -119,6 +122,11 @@ pub fn validate_subscription(
     }
     validate_filter(shared.map_or(filter, |shared| shared.filter), max_levels)?;
     Ok(shared)
+}
+
+/// Whether a topic name, or all that a filter selects that is no shared one, is what the server says about itself.
+pub fn is_system(topic: &str) -> bool {
+    topic.strip_prefix(SYSTEM_LEVEL).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether a valid filter selects a valid topic name.

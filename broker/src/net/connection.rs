@@ -19,6 +19,7 @@ use crate::session::{Close, Context, RouteChange, Session, SourceReader, Turn};
 use crate::source::{Read, ReadLimit, SourceId, SourceKind};
 use crate::stats::Traffic;
 use crate::store::{Due, DueKind, RetainedPage, StoreError, StoreOp};
+use crate::topic::is_system;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -492,6 +493,9 @@ impl SourceReader for Inner {
         resume: Option<&Resume>,
         max_items: usize,
     ) -> Result<RetainedPage, StoreError> {
+        if is_system(filter) {
+            return self.sys.retained(filter, resume, max_items);
+        }
         self.store.retained(filter, resume, max_items)
     }
 }

@@ -28,14 +28,14 @@ impl RouteCache {
     /// Where a publish to the topic goes.
     pub(super) fn route(&mut self, hook: &dyn Hook, client: &Client, topic: &str) -> Route {
         // Read before the question: an answer that was overtaken by a change is then stale, never a stale one fresh.
-        let Some(version) = hook.route_version() else { return hook.route(client, topic) };
+        let Some(version) = hook.route_version() else { return Route::of(hook, client, topic) };
         if version != self.version {
             *self = RouteCache { version, ..RouteCache::default() };
         }
         if let Some(known) = self.get(topic) {
             return known;
         }
-        let route = hook.route(client, topic);
+        let route = Route::of(hook, client, topic);
         if route != Route::Command && topic.len() <= MAX_BYTES / 8 {
             self.put(topic.into(), route.clone());
         }

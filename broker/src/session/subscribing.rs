@@ -14,6 +14,7 @@ use crate::message::Message;
 use crate::retained::Resume;
 use crate::source::{SourceGrant, SourceId, SourceKind};
 use crate::store::{Cursors, InFlight, SessionRecord, StoreError, StoredSubscription};
+use crate::topic::is_system;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
@@ -104,6 +105,8 @@ impl Session {
                 let refused = if filter.starts_with("$share/") {
                     // Announced as Shared Subscription Available 0 [MQTT-3.8.4].
                     Some(ReasonCode::SharedSubscriptionsNotSupported)
+                } else if is_system(&filter) && !self.client.roles.operator {
+                    Some(ReasonCode::NotAuthorized)
                 } else if self.subscriptions.len() + new > cx.config.max_subscriptions {
                     Some(ReasonCode::QuotaExceeded)
                 } else {
@@ -384,6 +387,10 @@ impl Session {
                 self.revoke(subscription, cx, turn);
                 continue;
             };
+            if is_system(&subscription.filter) && !self.client.roles.operator {
+                self.revoke(subscription, cx, turn);
+                continue;
+            }
             let mut subscription = subscription.clone();
             subscription.qos = subscription.qos.min(qos);
             subscription.plain = plain;
@@ -447,6 +454,7 @@ fn own_refusal(code: ReasonCode) -> &'static str {
         ReasonCode::SharedSubscriptionsNotSupported => {
             "this server has no shared subscriptions, as its CONNACK says"
         }
+        ReasonCode::NotAuthorized => "what the server says about itself is for operators",
         _ => "this session holds as many filters as it may",
     }
 }

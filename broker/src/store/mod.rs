@@ -134,6 +134,17 @@ pub struct RetainedPage {
     pub resume: Option<Resume>,
 }
 
+/// How much the store holds: what it knows without a scan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Retained messages.
+    pub retained: Option<u64>,
+    /// Messages in all: retained, and in the queues of sessions.
+    pub stored: Option<u64>,
+    /// Bytes of their payloads.
+    pub stored_bytes: Option<u64>,
+}
+
 /// Where the broker keeps what outlives a connection. Reads may touch the disk, in small bounded pieces; commits never block.
 pub trait Store: Send + Sync + 'static {
     /// A stored session.
@@ -153,6 +164,11 @@ pub trait Store: Send + Sync + 'static {
         resume: Option<&Resume>,
         max_items: usize,
     ) -> Result<RetainedPage, StoreError>;
+
+    /// How much it holds, for `$SYS`. Asked at an interval: keep it cheap.
+    fn held(&self) -> Held {
+        Held::default()
+    }
 
     /// All stored sessions that hold plain filters, for the index of offline sessions at start.
     fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError>;

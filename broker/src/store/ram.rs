@@ -3,8 +3,8 @@
 //! A commit is done when the call returns. Nothing outlives the process, so no session of an earlier process is ever found.
 
 use super::{
-    Committed, CursorMove, Cursors, Due, RetainedPage, SessionKey, SessionRecord, Store, StoreError, StoreOp,
-    StoredSession,
+    Committed, CursorMove, Cursors, Due, Held, RetainedPage, SessionKey, SessionRecord, Store, StoreError,
+    StoreOp, StoredSession,
 };
 use crate::config::{Clock, SystemClock};
 use crate::message::Message;
@@ -27,6 +27,9 @@ struct Tables {
     queues: BTreeMap<SessionKey, Queue>,
     retained: RamTopics<Message>,
     due: BTreeSet<(u64, SessionKey, u8)>,
+    /// Messages that wait in queues, and bytes of payload of everything.
+    queued: u64,
+    bytes: u64,
 }
 
 #[derive(Default)]
@@ -49,6 +52,8 @@ impl RamStore {
             queues: BTreeMap::new(),
             retained: RamTopics::new(Message::weight),
             due: BTreeSet::new(),
+            queued: 0,
+            bytes: 0,
         };
         RamStore { tables: Mutex::new(tables), clock }
     }
@@ -64,20 +69,30 @@ impl Tables {
             }
             StoreOp::RemoveSession(key) => {
                 self.sessions.remove(&key);
-                self.queues.remove(&key);
+                if let Some(queue) = self.queues.remove(&key) {
+                    self.left(&queue.messages);
+                }
             }
             StoreOp::Enqueue(key, position, message) => {
                 let queue = self.queues.entry(key).or_default();
                 queue.end = queue.end.max(position);
-                queue.messages.insert(position, message);
+                self.bytes += message.payload.len() as u64;
+                match queue.messages.insert(position, message) {
+                    None => self.queued += 1,
+                    Some(old) => self.bytes -= old.payload.len() as u64,
+                }
             }
             StoreOp::Retain(message) => {
                 let topic = message.topic.detached();
                 let payload = Bytes::copy_from_slice(&message.payload);
-                self.retained.insert(&topic, Message { topic: topic.clone(), payload, ..message });
+                self.bytes += payload.len() as u64;
+                let message = Message { topic: topic.clone(), payload, ..message };
+                let old = self.retained.insert(&topic, message);
+                self.bytes -= old.map_or(0, |old| old.payload.len() as u64);
             }
             StoreOp::Unretain(topic) => {
-                self.retained.remove(&topic);
+                let old = self.retained.remove(&topic);
+                self.bytes -= old.map_or(0, |old| old.payload.len() as u64);
             }
             StoreOp::PutDue(due) => {
                 self.due.insert((due.at_ms, due.session, due.kind as u8));
@@ -91,8 +106,16 @@ impl Tables {
     fn trim_queue(&mut self, key: &SessionKey, positions: &[(SourceId, u64)]) {
         let cursor = positions.iter().find(|(source, _)| &*source.0 == SourceId::QUEUE);
         if let (Some((_, at)), Some(queue)) = (cursor, self.queues.get_mut(key)) {
-            queue.messages = queue.messages.split_off(&(at + 1));
+            let kept = queue.messages.split_off(&(at + 1));
+            let gone = std::mem::replace(&mut queue.messages, kept);
+            self.left(&gone);
         }
+    }
+
+    /// These are in a queue no more.
+    fn left(&mut self, gone: &BTreeMap<u64, Message>) {
+        self.queued -= gone.len() as u64;
+        self.bytes -= gone.values().map(|message| message.payload.len() as u64).sum::<u64>();
     }
 }
 
@@ -145,6 +168,16 @@ impl Store for RamStore {
         let messages = page.items.into_iter().map(|(_, message)| message);
         let messages = messages.filter(|message| message.expiry_left_s(now_ms) != Some(0)).collect();
         Ok(RetainedPage { messages, resume: page.resume })
+    }
+
+    fn held(&self) -> Held {
+        let tables = self.tables.lock();
+        let retained = tables.retained.len() as u64;
+        Held {
+            retained: Some(retained),
+            stored: Some(retained + tables.queued),
+            stored_bytes: Some(tables.bytes),
+        }
     }
 
     fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError> {

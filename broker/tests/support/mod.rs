@@ -39,7 +39,8 @@ impl Clock for TestClock {
     }
 }
 
-/// An application that has no topics of its own: everyone may do everything with plain ones, except under `no/`.
+/// An application that has no topics of its own: everyone may do everything with plain ones, except under
+/// `no/`. The user `ops` is an operator.
 pub struct PlainHook;
 
 impl Hook for PlainHook {
@@ -49,7 +50,7 @@ impl Hook for PlainHook {
         }
         Admission::Admitted {
             owner: Arc::from(login.user.as_deref().unwrap_or_default()),
-            roles: Roles::default(),
+            roles: Roles { operator: login.user.as_deref() == Some("ops") },
         }
     }
 
