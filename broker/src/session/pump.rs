@@ -144,6 +144,10 @@ impl Session {
         while self.window.has_room() && self.has_room(cx) {
             let Some(delivery) = self.plain.pop_front() else { return };
             self.plain_bytes -= delivery.message.weight();
+            if delivery.message.expiry_left_s(cx.now_ms) == Some(0) {
+                cx.stats.dropped_expired.count();
+                continue;
+            }
             let packet_id = self.window.send(Origin::Plain);
             self.send_plain(&delivery, Some(packet_id), cx);
         }

@@ -109,7 +109,8 @@ impl Server {
     }
 
     pub async fn start_with(config: Config) -> Server {
-        Server::start_on(config, Arc::new(PlainHook), Arc::new(RamStore::default())).await
+        let store = Arc::new(RamStore::new(Arc::clone(&config.clock)));
+        Server::start_on(config, Arc::new(PlainHook), store).await
     }
 
     pub async fn start_on(config: Config, hook: Arc<dyn Hook>, store: Arc<dyn Store>) -> Server {
