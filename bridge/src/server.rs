@@ -5,7 +5,7 @@
 
 use crate::account::{AccountError, Accounts, SequencedUsers, UserAdmin};
 use crate::cli::{ControlSocket, UserControl};
-use crate::hook::{ChatHook, LiveUsers, Open, Operations};
+use crate::hook::{ChatHook, LiveUsers, Open, Operations, Operators};
 use crate::sequencer::{self, Sequencer};
 use crate::session_store::SessionStore;
 use crate::settings::Settings;
@@ -79,7 +79,7 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
     if settings.dev {
         tracing::warn!(
             "--dev: any user may log in whose password equals the name, users come into being when first named, \
-             anonymous clients are let in, and generic topics are open; loopback only"
+             anonymous clients are let in, generic topics are open, and all may read $SYS; loopback only"
         );
     }
     for address in server.addresses() {
@@ -140,7 +140,7 @@ impl Server {
             anonymous: settings.dev || settings.users.anonymous,
             generic: settings.dev,
         };
-        let hook = ChatHook::new(storage.reader(), open);
+        let hook = ChatHook::new(storage.reader(), open, Operators::of(settings));
         let options = sequencer::Options {
             dev: settings.dev || settings.users.auto_create,
             ..sequencer::Options::default()
@@ -299,6 +299,7 @@ fn config(settings: &Settings, clock: Arc<dyn Clock>) -> Config {
         max_session_expiry_s: u32::try_from(settings.sessions.expiry_max.as_secs()).unwrap_or(u32::MAX),
         max_topic_levels: limits::TOPIC_MAX_LEVELS,
         max_subscriptions: limits::SUBSCRIPTIONS_PER_SESSION,
+        sys_interval: settings.sys.interval,
         ..Config::default()
     }
 }

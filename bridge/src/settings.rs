@@ -21,7 +21,7 @@ use table::{Row, settings};
 use value::{Raw, Value};
 pub use {
     units::ByteSize,
-    value::{Addresses, LogFilter},
+    value::{Addresses, LogFilter, Names},
 };
 
 settings! {
@@ -48,6 +48,14 @@ settings! {
         anonymous: bool = "false";
         /// A user comes into being when first named, by a login or by a message to them. Always on with `dev`.
         auto_create: bool = "false";
+        /// Users who may read what the server says about itself, under `$SYS/`. With `dev` everyone may.
+        operators: Names = "";
+    }
+
+    /// What the server says about itself, under `$SYS/`: with the names of mosquitto, and its own under `$SYS/chasqui/`.
+    [sys: Sys] {
+        /// How often it is looked at; what has changed is published. 0 for never.
+        interval: Duration = "10 s", "0 s" ..= "1 day";
     }
 
     /// Sessions, which outlive connections, and devices, the sessions that read their user's inbox.

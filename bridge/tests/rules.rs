@@ -12,6 +12,8 @@ mod durability;
 mod foreign_client;
 #[path = "rules/large_messages.rs"]
 mod large_messages;
+#[path = "rules/operators.rs"]
+mod operators;
 #[path = "rules/overlapping.rs"]
 mod overlapping;
 #[path = "rules/own_devices.rs"]

@@ -149,7 +149,7 @@ pub const ROWS: [Row; 17] = {
         row(RowKind::Presence, "u/{me}/presence/{contact}", State, Subscribe, "Presence"),
         row(RowKind::Profile, "u/{user}/profile", State, Subscribe, "Profile"),
         row(RowKind::GroupInfo, "g/{group}/info", State, Subscribe, "GroupInfo"),
-        row(RowKind::Sys, "$SYS/#", State, Subscribe, ""),
+        row(RowKind::Sys, "$SYS/#", State, Subscribe, "").built(),
     ]
 };
 

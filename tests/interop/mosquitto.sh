@@ -93,6 +93,25 @@ story_generic_will() {
     equal "will" "wills/mortal gone" "$got"
 }
 
+# Names that dashboards look for, below $SYS/broker/.
+story_generic_system_topics() {
+    local name value
+    local clients=(active connected disconnected inactive maximum total)
+    local loads=(bytes/received bytes/sent connections messages/received messages/sent publish/dropped publish/received
+        publish/sent sockets)
+    local names=("${clients[@]/#/clients/}" "${loads[@]/#/load/}" version uptime bytes/received bytes/sent messages/received
+        messages/sent publish/bytes/received publish/bytes/sent publish/messages/dropped publish/messages/received
+        publish/messages/sent shared_subscriptions/count subscriptions/count)
+    for name in "${names[@]}"; do
+        case $name in load/*) name+=/1min ;; esac
+        value=$(sub -u carol -P carol -t "\$SYS/broker/$name" -C 1 -F '%t %p') || fail "there is no $name"
+        case $name in
+        version | uptime) grep -qE '[0-9]' <<<"$value" || fail "no number: $value" ;;
+        *) grep -qE ' [0-9]+(\.[0-9][0-9])?$' <<<"$value" || fail "no number: $value" ;;
+        esac
+    done
+}
+
 if [ "${1:-}" = list ]; then
     declare -F | sed -nE 's/^declare -f story_//p'
     exit

@@ -9,11 +9,13 @@
 mod asks;
 mod commands;
 mod connections;
+mod operators;
 mod ops;
 mod replies;
 mod sources;
 mod users;
 
+pub use operators::Operators;
 pub use ops::Operations;
 pub use users::LiveUsers;
 
@@ -63,13 +65,14 @@ pub struct ChatHook {
     connections: Connections,
     asks: Asks,
     open: Open,
+    operators: Operators,
     /// Given once, so that a store that fails is said in the log once and not by every connection.
     said_poisoned: Mutex<bool>,
 }
 
 impl ChatHook {
     /// A hook that reads what is stored with `reader`.
-    pub fn new(reader: Reader, open: Open) -> Arc<ChatHook> {
+    pub fn new(reader: Reader, open: Open, operators: Operators) -> Arc<ChatHook> {
         Arc::new(ChatHook {
             reader,
             sequencer: OnceLock::new(),
@@ -79,6 +82,7 @@ impl ChatHook {
             connections: Connections::default(),
             asks: Asks::default(),
             open,
+            operators,
             said_poisoned: Mutex::new(false),
         })
     }
@@ -175,7 +179,7 @@ fn user_of(session: &SessionKey) -> Option<UserId> {
 
 impl Hook for ChatHook {
     fn authenticate(&self, login: &Login) -> Admission {
-        let roles = Roles::default();
+        let roles = Roles { operator: self.operators.has(login.user.as_deref()) };
         let Some(name) = &login.user else {
             return if self.open.anonymous {
                 Admission::Admitted { owner: Arc::from(""), roles }
@@ -338,12 +342,13 @@ fn grant_other(filter: &ParsedFilter, generic: bool) -> Grant {
             Grant::Granted { qos: QoS::ExactlyOnce, plain: true, sources: Vec::new() }
         }
         FilterScope::Generic => refused(ErrorCode::Forbidden),
+        // The broker asks for operators only.
+        FilterScope::Sys => Grant::Granted { qos: QoS::AtMostOnce, plain: true, sources: Vec::new() },
         FilterScope::Refused(why) => refused(Refusal::from(*why).code),
         // The same for every user and group, there or not.
         FilterScope::Presence { .. }
         | FilterScope::Profile { .. }
         | FilterScope::Group(_)
-        | FilterScope::Sys
         | FilterScope::Own(_) => refused(ErrorCode::NotSupported),
     }
 }

@@ -3,6 +3,7 @@
 //! What is printed is TOML, and is read back as the same value.
 
 use super::units::{self, ByteSize};
+use chasqui_proto::UserId;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// A value as a source gave it, before its setting has judged it.
@@ -173,6 +174,34 @@ impl Value for Addresses {
     }
 }
 
+/// Names of users; none, one or several.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names(pub Vec<String>);
+
+impl Value for Names {
+    const FORM: &'static str = "user names; in a variable or flag separated by commas";
+
+    fn read(raw: &Raw) -> Result<Names, Refusal> {
+        let texts: Vec<&str> = match raw {
+            Raw::Text(text) if text.is_empty() => Vec::new(),
+            Raw::Text(text) => text.split(',').map(str::trim).collect(),
+            Raw::List(list) => list.iter().map(String::as_str).collect(),
+            _ => vec![""],
+        };
+        match texts.iter().find(|text| UserId::parse(text).is_err()) {
+            None => Ok(Names(texts.into_iter().map(str::to_owned).collect())),
+            Some(_) => {
+                Err(raw.refused("names of 1 to 64 letters, digits, _ and -, such as [\"alice\", \"bob\"]"))
+            }
+        }
+    }
+
+    fn print(&self) -> String {
+        let quoted: Vec<String> = self.0.iter().map(|name| toml_string(name)).collect();
+        format!("[{}]", quoted.join(", "))
+    }
+}
+
 /// An address and port. Names are not looked up: what a server listens on must not hang on DNS.
 fn address(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix("localhost:") {
@@ -239,6 +268,21 @@ mod tests {
         }
         assert!(Addresses::read(&Raw::List(vec![])).is_err());
         assert!(Addresses::read(&Raw::Number(1883)).is_err());
+    }
+
+    #[test]
+    fn names_are_read_from_one_text_or_a_list() {
+        let two = Names(vec!["alice".to_owned(), "bob-2".to_owned()]);
+        assert_eq!(Names::read(&text("alice, bob-2")), Ok(two.clone()));
+        assert_eq!(Names::read(&Raw::List(vec!["alice".into(), "bob-2".into()])), Ok(two.clone()));
+        assert_eq!(two.print(), r#"["alice", "bob-2"]"#);
+        for none in [text(""), Raw::List(vec![])] {
+            assert_eq!(Names::read(&none), Ok(Names::default()));
+        }
+        for bad in ["alice,", "al ice", "a/b", ","] {
+            assert!(Names::read(&text(bad)).is_err(), "{bad}");
+        }
+        assert!(Names::read(&Raw::Switch(true)).is_err());
     }
 
     #[test]
