@@ -148,7 +148,7 @@ impl Broker {
 
     /// Publishes a plain message of the server itself; nobody waits for it.
     pub fn publish(&self, message: Message) {
-        self.inner.publish_quietly(message);
+        self.inner.publish_quietly(None, message);
     }
 
     /// Gives a message to one session alone, if it is connected and a subscription of it matches.
@@ -275,7 +275,7 @@ impl Inner {
             held: self.store.held(),
         };
         for message in self.sys.changed(self.config.clock.now_ms(), &reading) {
-            self.publish_quietly(message);
+            self.publish_quietly(None, message);
         }
     }
 
@@ -319,7 +319,11 @@ impl Inner {
         message.received_ms = self.config.clock.now_ms();
         match Route::of(&*self.hook, client, &message.topic) {
             // What it queues and retains is committed before whatever is handed over later.
-            Route::Plain => self.publish_quietly(message),
+            Route::Plain => {
+                // The session's own, which No Local keeps away from it [MQTT-3.8.3-3]: by the link that the index knows it by.
+                let from = self.registry.link(&client.session);
+                self.publish_quietly(from.as_ref(), message);
+            }
             Route::Command => {
                 let (sender, receiver) = oneshot::channel();
                 let then = Box::new(move || {

@@ -70,10 +70,10 @@ impl Inner {
         answered
     }
 
-    /// Publishes a message for which nobody waits, such as a will.
-    pub(crate) fn publish_quietly(self: &Arc<Self>, message: Message) {
+    /// Publishes a message for which nobody waits, such as a will; `from` is the session it comes from, where it comes from one.
+    pub(crate) fn publish_quietly(self: &Arc<Self>, from: Option<&Arc<Link>>, message: Message) {
         let mut durable = Durable::default();
-        self.publish(None, &mut MatchCache::new(0, 0), message, &mut durable);
+        self.publish(from, &mut MatchCache::new(0, 0), message, &mut durable);
         self.commit_durable(durable, None);
     }
 

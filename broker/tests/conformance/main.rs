@@ -7,14 +7,19 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+/// The highest QoS of the server.
+const HIGHEST_QOS: u8 = 1;
+
 mod door;
 mod raw;
 mod statements;
 mod table;
 
+mod acks;
 mod closing;
 mod connack;
 mod connect;
+mod delivery;
 mod format;
 mod publish;
 mod retained;

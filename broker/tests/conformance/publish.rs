@@ -1,11 +1,28 @@
 //! Section 3.3: PUBLISH in both directions, without RETAIN (`retained`) and aliases (`alias`).
 
-use crate::raw::{Got, Hello, PUBACK, Pub, Put, Raw, id};
+use crate::HIGHEST_QOS;
+use crate::raw::{Body, DISCONNECT, Got, Hello, PUBACK, PUBREC, Pub, Put, Raw, id};
 use crate::support::{Server, TestClock, both};
 use chasqui_broker::Config;
 use chasqui_broker::codec::Version;
 use std::sync::Arc;
 use std::time::Duration;
+
+#[tokio::test]
+async fn dup_is_not_passed_on() {
+    both(|version| async move {
+        let server = Server::start().await;
+        let mut client = Raw::connect(server.address, version, "c").await;
+        client.subscribe(&[("a", 2)]).await;
+        let mut publisher = Raw::connect(server.address, version, "p").await;
+        for qos in 1..=HIGHEST_QOS {
+            publisher.publish(&Pub { dup: true, ..Pub::new("a", "x").qos(qos, 7) }).await;
+            let message = client.take().await;
+            assert_eq!((message.qos, message.dup), (qos, false));
+        }
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn dup_with_qos_0_closes() {
@@ -192,6 +209,44 @@ async fn a_content_type_that_is_not_utf_8_closes() {
 }
 
 #[tokio::test]
+async fn the_answer_to_a_publish_is_that_of_its_qos() {
+    both(|version| async move {
+        let server = Server::start().await;
+        let mut client = Raw::connect(server.address, version, "c").await;
+        client.send(&Pub::new("a", "x").bytes(version)).await;
+        client.nothing().await;
+        client.send(&Pub::new("a", "x").qos(1, 0x1234).bytes(version)).await;
+        assert_eq!(client.reasoned(PUBACK).await.packet_id, 0x1234);
+        if HIGHEST_QOS == 2 {
+            client.send(&Pub::new("a", "x").qos(2, 0x4321).bytes(version)).await;
+            assert_eq!(client.reasoned(PUBREC).await.packet_id, 0x4321);
+        }
+        client.nothing().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn overlapping_subscriptions_deliver_at_the_highest_qos() {
+    both(|version| async move {
+        let server = Server::start().await;
+        for filters in [[("a/#", 0), ("a/+", 1)], [("+/b", 2), ("a/b", 0)], [("#", 1), ("a/b", 2)]] {
+            let mut client = Raw::connect(server.address, version, "c").await;
+            client.subscribe(&filters).await;
+            let mut publisher = Raw::connect(server.address, version, "p").await;
+            publisher.publish(&Pub::new("a/b", "x").qos(HIGHEST_QOS, 1)).await;
+            let highest = filters[0].1.max(filters[1].1).min(HIGHEST_QOS);
+            assert_eq!(client.take().await.qos, highest);
+            // Once: no copy for each.
+            client.nothing().await;
+            client.goodbye().await;
+            publisher.goodbye().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_message_carries_the_identifiers_of_all_matching_subscriptions() {
     let version = Version::V5;
     let server = Server::start().await;
@@ -243,4 +298,32 @@ async fn a_publish_that_is_not_allowed_is_refused() {
         watcher.nothing().await;
     })
     .await;
+}
+
+/// 5.0 counts what was sent and not acknowledged; the bound is the server's own.
+#[tokio::test]
+async fn more_publishes_at_once_than_the_receive_maximum_close() {
+    let config = Config { receive_maximum: 3, ..Config::default() };
+    let server = Server::start_with(config).await;
+    let (mut client, connack) = Raw::hello(server.address, &Hello::new(Version::V5, "c")).await;
+    assert_eq!(connack.properties.number(id::RECEIVE_MAXIMUM), Some(3));
+    let publishes = |count| -> Vec<u8> {
+        (1..=count).flat_map(|n| Pub::new("a", "x").qos(1, n).bytes(Version::V5)).collect()
+    };
+    for _ in 0..2 {
+        client.send(&publishes(3)).await;
+        for n in 1..=3 {
+            assert_eq!(client.reasoned(PUBACK).await.packet_id, n);
+        }
+    }
+    client.send_in_vain(&publishes(4)).await;
+    let code = loop {
+        let (first, body) = client.packet().await;
+        if first == DISCONNECT {
+            break Body(&body).byte();
+        }
+        assert_eq!(first, PUBACK);
+    };
+    assert_eq!(code, 0x93);
+    client.closed().await;
 }

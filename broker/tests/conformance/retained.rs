@@ -1,5 +1,6 @@
 //! Section 3.3.1.3: RETAIN, what is kept for a topic and who gets it.
 
+use crate::HIGHEST_QOS;
 use crate::raw::{Message, Pub, Raw};
 use crate::support::{Server, both};
 use chasqui_broker::codec::Version;
@@ -36,6 +37,29 @@ async fn found(server: &Server, version: Version, filter: &str) -> Vec<(String, 
 
 fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(|(topic, payload)| ((*topic).to_owned(), (*payload).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_retained_message_is_kept_with_its_qos() {
+    both(|version| async move {
+        let server = Server::start().await;
+        let mut publisher = Raw::connect(server.address, version, "p").await;
+        for qos in 0..=HIGHEST_QOS {
+            let publish = Pub::new(&format!("r/{qos}"), "x").qos(qos, 9).retained();
+            publisher.publish(&publish).await;
+        }
+        let mut client = Raw::connect(server.address, version, "c").await;
+        client.subscribe(&[("r/+", 2)]).await;
+        let mut seen = Vec::new();
+        for _ in 0..=HIGHEST_QOS {
+            let message = client.take().await;
+            seen.push((message.topic, message.qos));
+        }
+        seen.sort_unstable();
+        let expected: Vec<_> = (0..=HIGHEST_QOS).map(|qos| (format!("r/{qos}"), qos)).collect();
+        assert_eq!(seen, expected);
+    })
+    .await;
 }
 
 #[tokio::test]

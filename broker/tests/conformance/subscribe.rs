@@ -1,5 +1,6 @@
 //! Sections 3.8 to 3.11: SUBSCRIBE and UNSUBSCRIBE, and what their answers say.
 
+use crate::HIGHEST_QOS;
 use crate::raw::{
     Hello, PUBACK, Pub, Put, Raw, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, ack, field, id, packet,
     subscribe, unsubscribe,
@@ -83,6 +84,37 @@ async fn filters_with_wildcards_are_granted() {
         }
     })
     .await;
+}
+
+/// Neither at once, nor from the queue of a session that is away, nor under the same client id of another connection.
+#[tokio::test]
+async fn no_local_keeps_own_messages_away_and_no_others() {
+    let version = Version::V5;
+    let server = Server::start().await;
+    let kept = Hello::kept(version, "c");
+    let (mut client, _) = Raw::hello(server.address, &kept).await;
+    client.subscribe(&[("a", 1 | NO_LOCAL), ("b", 1)]).await;
+    for qos in 0..=HIGHEST_QOS {
+        client.publish(&Pub::new("a", "own").qos(qos, 1)).await;
+        client.nothing().await;
+    }
+    client.send(&Pub::new("b", "own").bytes(version)).await;
+    assert_eq!(client.take().await.topic, "b");
+    let mut other = Raw::connect(server.address, version, "other").await;
+    other.publish(&Pub::new("a", "other's").qos(1, 1)).await;
+    assert_eq!(client.take().await.text(), "other's");
+    // A will is a message of the connection that left it.
+    let will = crate::raw::Will { qos: 1, ..crate::raw::Will::new("a", "own will") };
+    let (dying, connack) = Raw::hello(server.address, &kept.clone().will(will)).await;
+    assert!(connack.session_present());
+    drop(dying);
+    other.publish(&Pub::new("a", "after").qos(1, 1)).await;
+    while server.broker.connections() > 1 {
+        tokio::task::yield_now().await;
+    }
+    let (mut client, _) = Raw::hello(server.address, &kept).await;
+    assert_eq!(client.take().await.text(), "after");
+    client.nothing().await;
 }
 
 #[tokio::test]
@@ -176,6 +208,46 @@ async fn nothing_is_lost_while_a_subscription_is_replaced() {
     .await;
 }
 
+#[tokio::test]
+async fn several_filters_are_answered_as_one_each_in_its_place() {
+    both(|version| async move {
+        let server = Server::start().await;
+        let mut client = Raw::connect(server.address, version, "c").await;
+        let refused = if version == Version::V5 { 0x87 } else { 0x80 };
+        let filters = [("a", 1), ("no/a", 1), ("b/#", 0), ("a", 0), ("no/+", 0), ("c", 2)];
+        assert_eq!(client.subscribe(&filters).await, [1, refused, 0, 0, refused, HIGHEST_QOS]);
+        // The later `a` has replaced the earlier one.
+        let mut publisher = Raw::connect(server.address, version, "p").await;
+        for (topic, qos) in [("a", 0), ("b/x", 0), ("c", HIGHEST_QOS)] {
+            publisher.publish(&Pub::new(topic, "x").qos(HIGHEST_QOS, 1)).await;
+            let message = client.take().await;
+            assert_eq!((&*message.topic, message.qos), (topic, qos));
+        }
+        client.nothing().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn suback_grants_the_qos_that_is_kept() {
+    both(|version| async move {
+        let server = Server::start().await;
+        for wanted in 0..=2 {
+            for published in 0..=HIGHEST_QOS {
+                let mut client = Raw::connect(server.address, version, "c").await;
+                let granted = client.subscribe(&[("a", wanted)]).await;
+                assert_eq!(granted, [wanted.min(HIGHEST_QOS)]);
+                let mut publisher = Raw::connect(server.address, version, "p").await;
+                publisher.publish(&Pub::new("a", "x").qos(published, 1)).await;
+                assert_eq!(client.take().await.qos, granted[0].min(published));
+                client.goodbye().await;
+                publisher.goodbye().await;
+            }
+        }
+    })
+    .await;
+}
+
 /// The refusals of a SUBACK come with sentences where they fit, and without where they do not.
 #[tokio::test]
 async fn a_reason_string_that_makes_suback_too_large_is_left_out() {
@@ -243,6 +315,31 @@ async fn after_unsubscribe_no_new_message_is_delivered() {
             publisher.publish(publish).await;
         }
         let (mut client, _) = Raw::hello(server.address, &kept).await;
+        client.nothing().await;
+    })
+    .await;
+}
+
+/// Those that were begun to be sent: again after a reconnect, and to the end of their handshake.
+#[tokio::test]
+async fn after_unsubscribe_what_was_begun_is_completed() {
+    both(|version| async move {
+        let server = Server::start().await;
+        let kept = Hello::kept(version, "c");
+        let (mut client, _) = Raw::hello(server.address, &kept).await;
+        client.subscribe(&[("a", 2)]).await;
+        let mut publisher = Raw::connect(server.address, version, "p").await;
+        publisher.publish(&Pub::new("a", "1").qos(1, 1)).await;
+        publisher.publish(&Pub::new("a", "2").qos(HIGHEST_QOS, 1)).await;
+        let begun = [client.message().await, client.message().await];
+        client.send(&unsubscribe(version, 1, &["a"])).await;
+        client.codes(UNSUBACK).await;
+        drop(client);
+        let (mut client, _) = Raw::hello(server.address, &kept).await;
+        for message in &begun {
+            let again = client.take().await;
+            assert_eq!((again.packet_id, again.qos, again.dup), (message.packet_id, message.qos, true));
+        }
         client.nothing().await;
     })
     .await;
