@@ -1,9 +1,13 @@
-//! Strictness over a real socket: every malformed packet ends its connection with its reason and gets no success for it.
+//! Strictness over a real socket: every malformed packet ends its connection with its reason and gets no success for it; every packet that is
+//! rare but valid is answered.
 //!
-//! The table is the codec's own. What is expected on the wire is worked out here from bytes alone, without the codec that is tested.
+//! The tables are the codec's own. What is expected on the wire is worked out here from bytes alone, without the codec that is tested.
 
 mod support;
 
+#[path = "codec/accepted.rs"]
+#[allow(dead_code)] // Nor what it was decoded as.
+mod accepted;
 #[path = "codec/build.rs"]
 mod build;
 #[path = "conformance/raw/mod.rs"]
@@ -12,16 +16,19 @@ mod raw;
 #[allow(dead_code)] // Which error it is cannot be seen from outside.
 mod refused;
 
+use accepted::Accepted;
 use chasqui_broker::Config;
 use chasqui_broker::codec::Version;
-use raw::{CONNACK, DISCONNECT, Hello, PINGREQ, Put, Raw, id};
+use raw::{CONNACK, DISCONNECT, Hello, PINGREQ, PUBACK, PUBCOMP, PUBREC, PUBREL, Put, Raw, id};
+use raw::{SUBACK, UNSUBACK};
 use refused::Refused;
 use std::collections::BTreeMap;
 use support::Server;
 
-/// The limits that the table goes beyond.
-async fn server() -> Server {
-    let limits = Config { max_packet_size: 65_536, max_connect_size: 65_536, ..Config::default() };
+/// The limits that the tables go beyond; `wide` takes the longest legal packet of theirs too.
+async fn server(wide: bool) -> Server {
+    let max_packet_size = if wide { 200_000 } else { 65_536 };
+    let limits = Config { max_packet_size, max_connect_size: max_packet_size, ..Config::default() };
     Server::start_with(Config { max_topic_levels: 8, ..limits }).await
 }
 
@@ -70,7 +77,7 @@ fn last_words(row: &Refused) -> Option<(u8, Vec<u8>)> {
 
 #[tokio::test]
 async fn every_malformed_packet_ends_its_connection_with_its_reason() {
-    let server = server().await;
+    let server = server(false).await;
     let mut bystander = connection(&server, Some(Version::V5)).await;
     let table = refused::all();
     assert!(table.len() >= 150, "{}", table.len());
@@ -93,4 +100,96 @@ async fn every_malformed_packet_ends_its_connection_with_its_reason() {
     // They are counted as what they are, and cost nobody else anything.
     assert_eq!(server.broker.stats().protocol_errors.get(), table.len() as u64);
     bystander.nothing().await;
+}
+
+/// What a valid packet is followed by.
+enum Answer {
+    /// A packet that begins so, and then the connection goes on.
+    Packet(u8, Vec<u8>),
+    /// Nothing, and the connection goes on.
+    Nothing,
+    /// Nothing, and the connection ends: the client said so, or takes nothing.
+    End,
+    /// A packet that begins so, and the connection ends: valid in itself, and not after what came before it.
+    Refusal(u8, Vec<u8>),
+}
+
+fn answer(row: &Accepted) -> Answer {
+    match row.name {
+        // The smallest CONNACK of 5.0 has five bytes: there is no way to let it in [MQTT-3.1.2-24].
+        "Maximum Packet Size 1" => return Answer::End,
+        // The broker of this test knows no method [MQTT-4.12.0-1].
+        "data before its method" | "an empty authentication method" => {
+            return Answer::Refusal(CONNACK, vec![0, 0x8C]);
+        }
+        // QoS 2, which this server does not have and says so in CONNACK.
+        "a will with an empty payload" | "all flags" => return Answer::End,
+        "PUBREC, nobody there" | "PUBCOMP not found" => return Answer::Refusal(DISCONNECT, vec![0x82]),
+        "PUBREC on 3.1.1" | "PUBCOMP on 3.1.1" => return Answer::End,
+        // Nor aliases, nor shared subscriptions.
+        "an alias with a topic" => return Answer::Refusal(DISCONNECT, vec![0x94]),
+        "AUTH again" | "AUTH continued without data" => return Answer::Refusal(DISCONNECT, vec![0x82]),
+        // Nothing stands for 65,535 here.
+        "an alias for a topic" => return Answer::Refusal(DISCONNECT, vec![0x94]),
+        _ => {}
+    }
+    let (first, body) = (row.bytes[0], body(&row.bytes));
+    let id = || body[..2].to_vec();
+    // An acknowledgement of something unknown is answered by what the standard has for it, on 5.0 with a code.
+    let unknown = || if row.version == Some(Version::V5) { [&body[..2], &[0x92]].concat() } else { id() };
+    match first & 0xF0 {
+        0x10 => Answer::Packet(CONNACK, vec![0, 0]),
+        0x30 if first & 0b110 > 0 => {
+            let topic = usize::from(body[0]) << 8 | usize::from(body[1]);
+            let kind = if first & 0b110 == 0b010 { PUBACK } else { PUBREC };
+            Answer::Packet(kind, body[2 + topic..4 + topic].to_vec())
+        }
+        0x50 => Answer::Packet(PUBREL, unknown()),
+        0x60 => Answer::Packet(PUBCOMP, unknown()),
+        0x80 => Answer::Packet(SUBACK, id()),
+        0xA0 => Answer::Packet(UNSUBACK, id()),
+        0xE0 => Answer::End,
+        _ => Answer::Nothing,
+    }
+}
+
+#[tokio::test]
+async fn every_rare_valid_packet_is_answered_and_the_connection_goes_on() {
+    let server = server(true).await;
+    let (mut going_on, mut ended) = (BTreeMap::new(), 0);
+    for row in &accepted::all() {
+        let mut client = connection(&server, row.version).await;
+        client.send(&row.bytes).await;
+        let name = row.name;
+        match answer(row) {
+            Answer::Packet(kind, begin) => {
+                let (first, body) = client.packet().await;
+                assert!(first == kind && body.starts_with(&begin), "{name}: {first:02X} {body:02X?}");
+                // No filter is refused.
+                let shared = row.bytes.windows(7).any(|text| text == b"$share/");
+                assert!(
+                    shared || first != SUBACK || body[2..].iter().all(|code| *code < 0x80),
+                    "{name}: {body:02X?}"
+                );
+            }
+            Answer::Nothing => {}
+            Answer::End => {
+                assert_eq!(rest(&mut client).await, [], "{name}");
+                ended += 1;
+                continue;
+            }
+            Answer::Refusal(kind, begin) => {
+                let said = rest(&mut client).await;
+                let as_expected =
+                    matches!(&said[..], [(first, body)] if *first == kind && body.starts_with(&begin));
+                assert!(as_expected, "{name}: {said:02X?}");
+                ended += 1;
+                continue;
+            }
+        }
+        client.nothing().await;
+        *going_on.entry(row.version.map(Version::level)).or_insert(0) += 1;
+    }
+    let total: usize = going_on.values().sum();
+    assert!(total >= 60 && going_on.values().all(|rows| *rows >= 20) && ended <= 20, "{going_on:?}, {ended}");
 }

@@ -221,6 +221,25 @@ fn publish(t: &mut Table) {
     t.publish("DUP at QoS 1", V5, [0x3A, 0x07, 0, 1, b't', 0, 1, 0, b'x'], |p| {
         p.dup && !p.retain && p.qos == QoS::AtLeastOnce && &p.payload[..] == b"x"
     });
+    t.publish("DUP at QoS 1 on 3.1.1", V311, [0x3A, 0x06, 0, 1, b't', 0xFF, 0xFF, b'x'], |p| {
+        p.dup && p.qos == QoS::AtLeastOnce && p.packet_id.is_some_and(|id| id.get() == 65_535)
+    });
+    t.publish("RETAIN and nothing to keep", V311, [0x31, 0x03, 0, 1, b't'], |p| {
+        p.retain && p.payload.is_empty() && p.qos == QoS::AtMostOnce
+    });
+    t.publish("a payload of zeros", V311, [0x32, 0x07, 0, 1, b't', 0, 1, 0, 0], |p| {
+        &p.payload[..] == b"\0\0" && p.packet_id.is_some_and(|id| id.get() == 1)
+    });
+    t.publish("128 bytes behind the header", V311, packet(0x30, &[&field("t"), &[b'x'; 125]]), |p| {
+        p.payload.len() == 125
+    });
+    t.publish("a topic of slashes that is not too deep", V311, packet(0x30, &[&field("///")]), |p| {
+        p.topic == "///"
+    });
+    t.publish("what only looks like wildcards", V311, packet(0x30, &[&field("\u{FF0B}/\u{FF03}")]), |p| {
+        p.topic == "\u{FF0B}/\u{FF03}"
+    });
+    t.publish("a topic that begins with $", V311, packet(0x30, &[&field("$x/y")]), |p| p.topic == "$x/y");
     t.publish("the topic /", V311, [0x30, 0x03, 0, 1, b'/'], |p| p.topic == "/");
     t.publish("a topic of spaces", V311, packet(0x30, &[&field(" / ")]), |p| p.topic == " / ");
     t.publish("a topic with a byte order mark", V311, packet(0x30, &[&field("\u{FEFF}a")]), |p| {
@@ -268,6 +287,12 @@ fn publish(t: &mut Table) {
     t.publish("expiry 0", V5, publish_5(&[b"\x02\0\0\0\0"]), |p| {
         p.properties.as_ref().is_some_and(|p| p.message_expiry_interval == Some(0))
     });
+    t.publish("expiry for ever", V5, publish_5(&[b"\x02\xFF\xFF\xFF\xFF"]), |p| {
+        p.properties.as_ref().is_some_and(|p| p.message_expiry_interval == Some(u32::MAX))
+    });
+    t.publish("correlation data of 1,000 bytes", V5, publish_5(&[&prop(9, [0xFF; 1_000])]), |p| {
+        p.properties.as_ref().is_some_and(|p| p.correlation_data.as_ref().is_some_and(|d| d.len() == 1_000))
+    });
     t.publish("an empty content type and correlation", V5, publish_5(&[&prop(3, ""), &prop(9, "")]), |p| {
         p.properties.as_ref().is_some_and(|p| {
             p.content_type.as_deref() == Some("") && p.correlation_data.as_deref() == Some(b"")
@@ -312,6 +337,8 @@ fn acks(t: &mut Table) {
     let pubcomp: fn(&Packet) -> Option<&Ack> =
         |p| if let Packet::Pubcomp(ack) = p { Some(ack) } else { None };
     row("PUBACK on 3.1.1", V311, &[0x40, 2, 0xFF, 0xFF], puback, 65_535, ReasonCode::Success);
+    row("PUBREC on 3.1.1", V311, &[0x50, 2, 0, 1], pubrec, 1, ReasonCode::Success);
+    row("PUBCOMP on 3.1.1", V311, &[0x70, 2, 0, 1], pubcomp, 1, ReasonCode::Success);
     row("PUBACK of two bytes", V5, &[0x40, 2, 0, 1], puback, 1, ReasonCode::Success);
     row("PUBACK of three bytes", V5, &[0x40, 3, 0, 1, 0], puback, 1, ReasonCode::Success);
     row("PUBACK of four bytes", V5, &[0x40, 4, 0, 1, 0, 0], puback, 1, ReasonCode::Success);
@@ -338,6 +365,25 @@ fn subscribe(t: &mut Table) {
         s.filters.len() == 1
             && s.filters.iter().all(|one| one.filter == "#" && one.options.qos == QoS::ExactlyOnce)
             && s.subscription_id.is_none()
+    });
+    t.subscribe("the filter /", V311, subscribe_311("/", 1), |s| {
+        s.filters.iter().all(|one| one.filter == "/" && one.options.qos == QoS::AtLeastOnce)
+    });
+    t.subscribe("a filter of wildcards", V311, subscribe_311("+/+//#", 0), |s| {
+        s.filters.iter().all(|one| one.filter == "+/+//#")
+    });
+    t.subscribe("a filter that begins with $", V311, subscribe_311("$x/#", 0), |s| {
+        s.filters.iter().all(|one| one.filter == "$x/#")
+    });
+    t.subscribe("a filter of spaces and wildcards", V311, subscribe_311(" /+", 2), |s| {
+        s.filters.iter().all(|one| one.filter == " /+")
+    });
+    let again = packet(0x82, &[b"\xFF\xFF", &field("a"), b"\x02", &field("a"), b"\0", &field("b"), b"\x01"]);
+    t.subscribe("the same filter twice on 3.1.1", V311, again, |s| {
+        s.packet_id.get() == 65_535 && s.filters.len() == 3
+    });
+    t.subscribe("retain handling 2 alone", V5, subscribe_5(&[], "a", 0x20), |s| {
+        s.filters.iter().all(|one| one.options.retain_handling == RetainHandling::DoNotSend)
     });
     t.subscribe("a share's form on 3.1.1 is a filter", V311, subscribe_311("$share/g", 0), |s| {
         s.filters.iter().all(|one| one.filter == "$share/g")
@@ -386,6 +432,10 @@ fn subscribe(t: &mut Table) {
     let bytes = packet(0xA2, &[b"\0\x01", &field("a/#"), &field("/")]);
     t.row("UNSUBSCRIBE on 3.1.1", V311, bytes, |packet| {
         matches!(packet, Packet::Unsubscribe(all) if all.filters.iter().eq(["a/#", "/"].map(ByteStr::from_static)))
+    });
+    let bytes = packet(0xA2, &[b"\0\x01", &field("a"), &field("a")]);
+    t.row("UNSUBSCRIBE from the same twice", V311, bytes, |packet| {
+        matches!(packet, Packet::Unsubscribe(all) if all.filters.iter().eq(["a", "a"].map(ByteStr::from_static)))
     });
     let bytes = packet(0xA2, &[b"\0\x01", &props(&[&user("n", "v")]), &field("$share/g/a")]);
     t.row("UNSUBSCRIBE from a share", V5, bytes, |packet| {
