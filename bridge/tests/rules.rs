@@ -4,6 +4,8 @@ mod support;
 
 #[path = "rules/access.rs"]
 mod access;
+#[path = "rules/complaints.rs"]
+mod complaints;
 #[path = "rules/delivered.rs"]
 mod delivered;
 #[path = "rules/durability.rs"]

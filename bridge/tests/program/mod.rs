@@ -127,11 +127,20 @@ impl Program {
         Pid::from_child(&self.child)
     }
 
-    /// Memory it holds now, in bytes: `VmRSS`.
+    /// Memory it holds now, in bytes.
     pub fn rss(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory it has held, in bytes.
+    pub fn peak_rss(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, what: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("every process has it");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("every process has it");
         let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
         kib * 1024
     }
