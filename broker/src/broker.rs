@@ -4,7 +4,7 @@ use crate::codec::{ReasonCode, Version};
 use crate::config::Config;
 use crate::hook::{Client, Hook, Roles, Route};
 use crate::message::Message;
-use crate::net::{self, Listener, UnderWay};
+use crate::net::{self, Listener, Tls, UnderWay};
 use crate::plain::Subscriber;
 use crate::registry::{Hold, Registry};
 use crate::router::{Router, SubscriptionOptions};
@@ -135,6 +135,23 @@ impl Broker {
                     let inner = Arc::clone(inner);
                     due = Some(tokio::spawn(async move { inner.take_due().await }));
                 }
+            }
+        }
+    }
+
+    /// Loads certificate files again when they change, looking at them every so often, until [`Broker::stop`]. Run it once for each
+    /// [`Tls`], beside the listeners.
+    pub async fn watch(&self, tls: Tls, every: Duration) {
+        let mut stopping = self.inner.stopping.subscribe();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+            let tls = tls.clone();
+            // It reads files; a thread that may block does that.
+            if let Err(error) = tokio::task::spawn_blocking(move || tls.reload_and_log()).await {
+                tracing::error!("the certificate could not be looked at: {error}");
             }
         }
     }

@@ -43,4 +43,4 @@ mod timers;
 
 pub use broker::Broker;
 pub use config::Config;
-pub use net::{Listener, ListenerOptions, Transport};
+pub use net::{ClientCertificates, Listener, ListenerOptions, Tls, TlsError, TlsFiles, Transport, UserFrom};

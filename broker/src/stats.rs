@@ -85,6 +85,22 @@ counters! {
     connections_refused_full,
     /// Connections whose CONNECT did not come in time.
     connect_timeouts,
+    /// Connections whose TLS handshake was not done in time.
+    tls_timeouts,
+    /// Connections whose upgrade to WebSocket was not done in time.
+    websocket_timeouts,
+    /// TLS handshakes that failed.
+    tls_failures,
+    /// TLS handshakes that were done.
+    tls_handshakes,
+    /// Those of them that resumed a session.
+    tls_resumptions,
+    /// Requests that were not upgraded to WebSocket.
+    websocket_refused,
+    /// Connections closed because TLS records or WebSocket frames could not be understood.
+    transport_errors,
+    /// CONNECTs refused because the client certificate has expired or names no user.
+    certificates_refused,
     /// Connections closed to make place for newer ones before their CONNECT was there.
     handshakes_displaced,
     /// CONNECTs turned away by the application.

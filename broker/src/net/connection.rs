@@ -146,7 +146,11 @@ impl<S: Stream> Connection<S> {
                 }
             }
             match self.poll_read(scratch, cx) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Close::Network),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Close::Network),
+                Poll::Ready(Err(error)) => {
+                    self.tell_of(&error);
+                    return Poll::Ready(Close::Network);
+                }
                 Poll::Ready(Ok(_)) => busy = true,
                 Poll::Pending => {}
             }
@@ -293,6 +297,7 @@ impl<S: Stream> Connection<S> {
         out.clear();
         self.written = 0;
         self.counted = 0;
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         Poll::Ready(Ok(wrote))
     }
 
@@ -329,6 +334,14 @@ impl<S: Stream> Connection<S> {
         }
     }
 
+    /// Counts what a layer below MQTT could not understand; that a peer is gone is no news.
+    fn tell_of(&self, error: &std::io::Error) {
+        if error.kind() == std::io::ErrorKind::InvalidData {
+            self.inner.stats.transport_errors.count();
+            tracing::debug!(client_id = &*self.session.client.session.client_id, "closing: {error}");
+        }
+    }
+
     /// How much was read; pending while there is nothing, or nothing is wanted.
     fn poll_read(
         &mut self,
@@ -356,6 +369,7 @@ impl<S: Stream> Connection<S> {
                 self.last_words().await;
             }
             Close::Said => self.last_words().await,
+            Close::Client if S::SAYS_GOODBYE => self.last_words().await,
             Close::Client | Close::Network => {}
         }
         // Closed before anything else, so that the client does not wait for the store.

@@ -5,7 +5,8 @@
 
 use super::connection::Connection;
 use super::input::Input;
-use super::under_way::Newcomer;
+use super::tls::NoUser;
+use super::under_way::{GivenUp, Newcomer};
 use super::{Origin, Stream};
 use crate::broker::Inner;
 use crate::codec::packet::{connack, connect};
@@ -39,19 +40,12 @@ pub(super) async fn welcome<S: Stream>(
     mut newcomer: Newcomer,
 ) -> Option<Connection<S>> {
     let mut input = Input::default();
-    let timeout = inner.config.connect_timeout;
-    let mut stopping = inner.stopping();
-    let read = tokio::select! {
-        read = tokio::time::timeout(timeout, read_connect(inner, &mut stream, &mut input)) => read,
-        () = newcomer.has_to_go() => return None,
-        _ = stopping.wait_for(|stopping| *stopping) => return None,
-    };
+    let read = newcomer
+        .wait_for(&mut inner.stopping(), read_connect(inner, &mut stream, &mut input))
+        .await
+        .inspect_err(|given_up| inner.stats.connect_timeouts.add(u64::from(*given_up == GivenUp::Late)));
     drop(newcomer);
-    let Ok(connect) = read else {
-        inner.stats.connect_timeouts.count();
-        return None;
-    };
-    let connect = connect?;
+    let connect = read.ok()??;
     let peer = origin.peer;
     let to = Peer::of(&connect);
     // Boxed: a connection's memory is then that of its busy life, not of its first moment.
@@ -141,6 +135,22 @@ async fn admit(
             "this server knows no enhanced authentication; use user name and password".to_owned(),
         ));
     }
+    let certificate_user = match &origin.certificate {
+        None => None,
+        Some(Ok(certificate))
+            if certificate.not_after_s >= (inner.config.clock.now_ms() / 1_000).cast_signed() =>
+        {
+            Some(certificate.user.clone())
+        }
+        Some(shown) => {
+            inner.stats.certificates_refused.count();
+            let why = shown
+                .as_ref()
+                .err()
+                .map_or_else(|| "the client certificate has expired".to_owned(), NoUser::to_string);
+            return Err(Refused(ReasonCode::NotAuthorized, why));
+        }
+    };
     let login = Login {
         user: connect.username.as_deref().map(str::to_owned),
         password: connect.password.clone(),
@@ -148,7 +158,7 @@ async fn admit(
         version: connect.version,
         peer: origin.peer,
         listener: Arc::clone(&origin.listener.name),
-        certificate_user: None,
+        certificate_user,
     };
     let (owner, roles) = match authenticate(inner, login).await? {
         Admission::Admitted { owner, roles } => (owner, roles),

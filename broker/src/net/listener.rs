@@ -1,5 +1,6 @@
 //! A socket to accept from, and what holds for the connections that come from it.
 
+use super::Tls;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
@@ -10,6 +11,12 @@ pub enum Transport {
     /// MQTT on the bare connection.
     #[default]
     Tcp,
+    /// MQTT over TLS.
+    Tls(Tls),
+    /// MQTT in WebSocket frames, at `/mqtt`.
+    WebSocket,
+    /// The same over TLS.
+    SecureWebSocket(Tls),
 }
 
 /// What holds for the connections of one listener.

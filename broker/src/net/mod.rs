@@ -7,25 +7,43 @@ mod connection;
 mod count;
 mod handshake;
 mod input;
+mod layers;
 mod listener;
 mod socket;
+mod tls;
 mod under_way;
+mod websocket;
 
 pub use listener::{Listener, ListenerOptions, Transport};
+pub use tls::{ClientCertificates, Tls, TlsError, TlsFiles, UserFrom};
 pub(crate) use under_way::UnderWay;
 
 pub(crate) use handshake::commit;
 
 use crate::broker::Inner;
+use layers::{Failed, Layered, Secured, Step};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tls::{Certificate, NoUser};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::TcpStream;
+use under_way::{GivenUp, Newcomer};
 
 /// What a connection speaks over: bytes both ways, in order.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whether its end is said in so many words, which a peer that says DISCONNECT may wait for.
+    const SAYS_GOODBYE: bool = false;
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+impl Stream for TcpStream {}
+
+/// Both ends of a connection in one process.
+impl Stream for DuplexStream {}
+
+impl Stream for Layered {
+    const SAYS_GOODBYE: bool = true;
+}
 
 /// How long to wait after an accept that failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -34,6 +52,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Origin {
     pub(crate) peer: SocketAddr,
     pub(crate) listener: Arc<ListenerOptions>,
+    /// What the client certificate says, where one was shown.
+    pub(crate) certificate: Option<Result<Certificate, NoUser>>,
 }
 
 /// Accepts connections until the broker stops.
@@ -61,13 +81,59 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
             continue;
         };
         socket::prepare(&stream, inner.config.dead_peer);
-        let (newcomer, displaced) = inner.under_way.enter();
+        let (newcomer, displaced) = inner.under_way.enter(inner.config.connect_timeout);
         inner.stats.handshakes_displaced.add(u64::from(displaced));
         let inner = Arc::clone(&inner);
-        let origin = Origin { peer, listener: Arc::clone(&options) };
-        tokio::spawn(async move {
-            connection::serve(inner, stream, origin, newcomer).await;
-            drop(open);
-        });
+        let origin = Origin { peer, listener: Arc::clone(&options), certificate: None };
+        if matches!(options.transport, Transport::Tcp) {
+            tokio::spawn(async move {
+                connection::serve(inner, stream, origin, newcomer).await;
+                drop(open);
+            });
+        } else {
+            tokio::spawn(async move {
+                // Boxed: what a handshake needs is given back with its end.
+                let opened = Box::pin(shake_hands(&inner, stream, origin, newcomer)).await;
+                if let Some((stream, origin, newcomer)) = opened {
+                    connection::serve(inner, stream, origin, newcomer).await;
+                }
+                drop(open);
+            });
+        }
     }
+}
+
+/// Takes a connection through the handshakes below MQTT. `None` when they failed, or took too long.
+async fn shake_hands(
+    inner: &Inner,
+    stream: TcpStream,
+    mut origin: Origin,
+    mut newcomer: Newcomer,
+) -> Option<(Layered, Origin, Newcomer)> {
+    let stats = &inner.stats;
+    let mut step = Step::Tls;
+    let opening = layers::open(&origin.listener.transport, stream, &mut step);
+    match newcomer.wait_for(&mut inner.stopping(), opening).await {
+        Ok(Ok((stream, secured))) => {
+            if let Some(Secured { certificate, resumed }) = secured {
+                stats.tls_handshakes.count();
+                stats.tls_resumptions.add(u64::from(resumed));
+                origin.certificate = certificate;
+            }
+            return Some((stream, origin, newcomer));
+        }
+        Ok(Err(failed)) => {
+            match failed {
+                Failed::Tls(_) => stats.tls_failures.count(),
+                Failed::WebSocket(_) => stats.websocket_refused.count(),
+            }
+            tracing::debug!(peer = %origin.peer, "{failed}");
+        }
+        Err(GivenUp::Late) => match step {
+            Step::Tls => stats.tls_timeouts.count(),
+            Step::WebSocket => stats.websocket_timeouts.count(),
+        },
+        Err(GivenUp::Unwanted) => {}
+    }
+    None
 }

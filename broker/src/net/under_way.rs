@@ -1,12 +1,15 @@
 //! Connections that nobody knows yet: accepted, and their CONNECT not there.
 //!
 //! There are at most so many. One more is let in and the oldest has to go, so that whoever says nothing locks nobody out: an honest
-//! client is done long before it is the oldest.
+//! client is done long before it is the oldest. Each has one deadline, from accept to CONNECT, whatever handshakes lie between.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 /// All of a broker. Costs an entry for each connection until its CONNECT is there.
 #[derive(Debug)]
@@ -28,6 +31,16 @@ pub(crate) struct Newcomer {
     all: Arc<UnderWay>,
     number: u64,
     told: oneshot::Receiver<()>,
+    deadline: Instant,
+}
+
+/// Why a connection was given up before anybody knew it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    /// Its time was up.
+    Late,
+    /// It had to make place, or the broker stops.
+    Unwanted,
 }
 
 impl UnderWay {
@@ -35,8 +48,8 @@ impl UnderWay {
         Arc::new(UnderWay { most: most.max(1), waiting: Mutex::default() })
     }
 
-    /// One more. Where there were as many as may be, the oldest is told to go, and the second answer says so.
-    pub(crate) fn enter(self: &Arc<Self>) -> (Newcomer, bool) {
+    /// One more, which has so much time. Where there were as many as may be, the oldest is told to go, and the second answer says so.
+    pub(crate) fn enter(self: &Arc<Self>, time: Duration) -> (Newcomer, bool) {
         let (tell, told) = oneshot::channel();
         let (number, oldest) = {
             let mut waiting = self.waiting.lock();
@@ -48,7 +61,8 @@ impl UnderWay {
         };
         // It may just have become known; then it stays.
         let displaced = oldest.is_some_and(|(_, tell)| tell.send(()).is_ok());
-        (Newcomer { all: Arc::clone(self), number, told }, displaced)
+        let deadline = Instant::now() + time;
+        (Newcomer { all: Arc::clone(self), number, told, deadline }, displaced)
     }
 
     /// Tells the oldest to go, so that there is a place; whether there was one.
@@ -64,10 +78,17 @@ impl UnderWay {
 }
 
 impl Newcomer {
-    /// Waits until it has to make place for others.
-    pub(crate) async fn has_to_go(&mut self) {
-        // What is dropped unsent has been forgotten: that is the broker's end.
-        let _ = (&mut self.told).await;
+    /// Waits for a part of its handshake, as long as it may.
+    pub(crate) async fn wait_for<T>(
+        &mut self,
+        stopping: &mut watch::Receiver<bool>,
+        part: impl Future<Output = T>,
+    ) -> Result<T, GivenUp> {
+        tokio::select! {
+            done = tokio::time::timeout_at(self.deadline, part) => done.map_err(|_| GivenUp::Late),
+            _ = &mut self.told => Err(GivenUp::Unwanted),
+            _ = stopping.wait_for(|stopping| *stopping) => Err(GivenUp::Unwanted),
+        }
     }
 }
 
@@ -81,6 +102,8 @@ impl Drop for Newcomer {
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_hours(1);
+
     fn told(newcomer: &mut Newcomer) -> bool {
         newcomer.told.try_recv().is_ok()
     }
@@ -88,7 +111,7 @@ mod tests {
     #[test]
     fn the_oldest_makes_place_and_nobody_else() {
         let all = UnderWay::new(2);
-        let mut newcomers: Vec<Newcomer> = (0..5).map(|_| all.enter().0).collect();
+        let mut newcomers: Vec<Newcomer> = (0..5).map(|_| all.enter(LONG).0).collect();
         let told: Vec<bool> = newcomers.iter_mut().map(told).collect();
         assert_eq!((told, all.len()), (vec![true, true, true, false, false], 2));
     }
@@ -96,9 +119,9 @@ mod tests {
     #[test]
     fn who_is_known_counts_no_more() {
         let all = UnderWay::new(2);
-        let mut silent = all.enter().0;
+        let mut silent = all.enter(LONG).0;
         for _ in 0..10 {
-            drop(all.enter());
+            drop(all.enter(LONG));
         }
         assert!(!told(&mut silent));
         assert_eq!(all.len(), 1);
@@ -108,7 +131,7 @@ mod tests {
     fn a_place_is_made_where_somebody_is_left() {
         let all = UnderWay::new(10);
         assert!(!all.make_place());
-        let (mut first, mut second) = (all.enter().0, all.enter().0);
+        let (mut first, mut second) = (all.enter(LONG).0, all.enter(LONG).0);
         assert!(all.make_place());
         assert!(told(&mut first) && !told(&mut second));
         assert_eq!(all.len(), 1);
