@@ -73,7 +73,13 @@ fn never_written(key: &Key) -> Record {
 }
 
 fn carry_out(core: &mut Core, sink: &Tails, commands: Vec<Command>) -> (Duration, usize) {
-    let requests = commands.into_iter().map(|command| Request { origin: 0, token: 1, command, extra: None });
+    let requests = commands.into_iter().map(|command| Request {
+        origin: 0,
+        token: 1,
+        command,
+        extra: None,
+        on_success: None,
+    });
     let requests: Vec<Request> = requests.collect();
     #[allow(clippy::disallowed_methods)] // Time is what is measured here.
     let start = Instant::now();

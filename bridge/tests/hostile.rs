@@ -363,7 +363,9 @@ fn could_be_granted(filter: &str) -> bool {
     let mut levels = bare.split('/');
     match (levels.next(), levels.next()) {
         (Some("u"), whose) => whose == Some("mallory"),
-        (Some("g" | "do" | "$SYS"), _) => false,
+        (Some("g" | "do"), _) => false,
+        // For trying out, everyone is an operator.
+        (Some("$SYS"), _) => !filter.starts_with("json/"),
         _ => !filter.starts_with("json/") && filter != "json",
     }
 }

@@ -106,7 +106,7 @@ fn requests(device: usize) -> impl Iterator<Item = Request> {
         Command::from(Send { caller, to: user.clone(), message })
     });
     let commands = std::iter::once(Command::from(attach)).chain(sends);
-    commands.map(move |command| Request { origin, token: 1, command, extra: None })
+    commands.map(move |command| Request { origin, token: 1, command, extra: None, on_success: None })
 }
 
 /// What the broker stores when a device leaves.
@@ -129,7 +129,8 @@ fn session(device: usize, now_ms: u64) -> Vec<StoreOp> {
         ..SessionRecord::default()
     };
     let at_ms = record.expires_at_ms().expect("it is offline");
-    let cursors = Cursors { positions: vec![(SourceId::new(&format!("in/{name}")), 0)], last_packet_id: 0 };
+    let cursors =
+        Cursors { positions: vec![(SourceId::new(&format!("in/{name}")), 0)], ..Cursors::default() };
     vec![
         StoreOp::PutDue(Due { at_ms, kind: DueKind::Expiry, session: key.clone() }),
         StoreOp::PutSession(key.clone(), Box::new(record)),

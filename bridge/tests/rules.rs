@@ -10,6 +10,8 @@ mod complaints;
 mod delivered;
 #[path = "rules/durability.rs"]
 mod durability;
+#[path = "rules/exactly_once.rs"]
+mod exactly_once;
 #[path = "rules/foreign_client.rs"]
 mod foreign_client;
 #[path = "rules/large_messages.rs"]

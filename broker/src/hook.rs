@@ -14,7 +14,7 @@ use crate::link::{Event, Link};
 use crate::message::Message;
 use crate::shared::SharedMessage;
 use crate::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View};
-use crate::store::{SessionKey, StoreError};
+use crate::store::{Received, SessionKey, StoreError};
 use crate::topic::is_system;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -134,6 +134,9 @@ pub struct Command {
     pub message: Message,
     /// Whether this is a will that fires, authorised now and not when it was left.
     pub will: bool,
+    /// Of a QoS 2 publish: to be committed with what the command does, if its outcome is a success code, as
+    /// [`StoreOp::Receive`](crate::store::StoreOp::Receive).
+    pub received: Option<Received>,
 }
 
 /// What became of a command; the PUBACK says it.
@@ -246,7 +249,7 @@ pub trait Hook: Send + Sync + 'static {
     /// Carries out a will whose topic is a command's. `then` is called when what it does is durable, or never will be: only after that is
     /// it forgotten that there was a will.
     fn submit_will(&self, client: &Arc<Client>, message: Message, then: Box<dyn FnOnce() + Send>) {
-        self.submit(client, vec![Command { token: 0, message, will: true }]);
+        self.submit(client, vec![Command { token: 0, message, will: true, received: None }]);
         then();
     }
 

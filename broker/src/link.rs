@@ -7,7 +7,7 @@
 //! Bounds: plain deliveries by items and bytes ([`Bounds`]); QoS 0 beyond them is dropped and counted, QoS 1 and 2 beyond
 //! them end the connection. Tails beyond theirs are forgotten: the session reads the source from the store instead.
 
-use crate::codec::{QoS, ReasonCode};
+use crate::codec::{PacketId, QoS, ReasonCode};
 use crate::hook::{Done, Grant, Standing};
 use crate::message::Identifiers;
 use crate::shared::SharedMessage;
@@ -65,6 +65,10 @@ pub enum Event {
     Granted(u64, Result<Vec<Grant>, StoreError>),
     /// A commit of this session is durable, or never will be.
     Stored(u64, Result<(), StoreError>),
+    /// The end of these QoS 2 publishes is durable.
+    Released(u64, Vec<PacketId>),
+    /// The QoS 2 messages to this client are durable as they were handed over last.
+    FlightsStored(u64),
     /// What the application allows has changed: the session is to ask again about its filters, and to say how many were
     /// revoked when that is in effect and stored. Dropped unanswered by a connection that ends before it has asked.
     Recheck(oneshot::Sender<usize>),

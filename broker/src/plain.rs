@@ -56,7 +56,9 @@ impl Inner {
     ) -> Vec<Done> {
         let mut durable = Durable::default();
         let mut answered = Vec::new();
-        for Plain { token, message } in plains {
+        for Plain { token, message, received } in plains {
+            let once = received.is_some();
+            durable.ops.extend(received.map(StoreOp::Receive));
             let (waits, matched) = self.publish(Some(&from.link), cache, message, &mut durable);
             if token == 0 {
                 continue;
@@ -64,7 +66,7 @@ impl Inner {
             let code = if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
             let code = if from.version == Version::V5 { code } else { ReasonCode::Success };
             let done = Done { token, outcome: Outcome { code, ..Outcome::SUCCESS } };
-            if waits { durable.answers.push(done) } else { answered.push(done) }
+            if waits || once { durable.answers.push(done) } else { answered.push(done) }
         }
         self.commit_durable(durable, Some(Arc::clone(from)));
         answered

@@ -41,22 +41,6 @@ async fn a_message_reaches_every_matching_subscriber_at_the_lower_qos() {
 }
 
 #[tokio::test]
-async fn qos_2_is_granted_as_1_and_a_qos_2_publish_ends_the_connection() {
-    both(|version| async move {
-        let server = Server::start().await;
-        let mut client = server.client(version, "c").await;
-        assert_eq!(client.subscribe(&[("a", QoS::ExactlyOnce)]).await, [granted(Q1)]);
-        if version == Version::V5 {
-            assert_eq!(client.connack.properties.maximum_qos, Some(Q1));
-        }
-        client.send(PublishOut { qos: QoS::ExactlyOnce, ..PublishOut::new("a", b"x") }).await;
-        let code = (version == Version::V5).then_some(ReasonCode::QoSNotSupported);
-        assert_eq!(client.closed().await, code);
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn overlapping_subscriptions_deliver_once_with_all_identifiers() {
     let server = Server::start().await;
     let mut client = server.client(Version::V5, "c").await;

@@ -16,6 +16,7 @@ use chasqui_broker::codec::{
     PacketType, Peer, Publish, PublishOut, QoS, ReasonCode, Subscribe, SubscriptionOptions, Unsubscribe,
     UserProperties, Version, Will,
 };
+use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -105,6 +106,8 @@ pub struct Client {
     /// What the server said to CONNECT.
     pub connack: Connack,
     incoming: BytesMut,
+    /// Messages that came while something else was waited for.
+    early: VecDeque<ServerPacket>,
     next_id: u16,
 }
 
@@ -126,6 +129,7 @@ impl Client {
             peer,
             connack: Connack::refused(ReasonCode::UnspecifiedError),
             incoming: BytesMut::new(),
+            early: VecDeque::new(),
             next_id: 0,
         };
         let mut out = Vec::new();
@@ -145,6 +149,13 @@ impl Client {
 
     /// The next packet, or `None` when the server has closed the connection.
     pub async fn next(&mut self) -> Option<ServerPacket> {
+        match self.early.pop_front() {
+            Some(packet) => Some(packet),
+            None => self.read().await,
+        }
+    }
+
+    async fn read(&mut self) -> Option<ServerPacket> {
         tokio::time::timeout(PATIENCE, async {
             loop {
                 let buffered = Bytes::copy_from_slice(&self.incoming);
@@ -271,15 +282,43 @@ impl Client {
         self.publish_with(PublishOut { qos: QoS::AtLeastOnce, ..PublishOut::new(topic, payload) }).await
     }
 
-    /// Publishes with QoS above 0 and waits for the PUBACK.
+    /// Publishes with QoS above 0 and waits for the PUBACK, or goes through the exchange of QoS 2; the PUBACK or PUBREC.
     pub async fn publish_with(&mut self, out: PublishOut<'_>) -> Ack {
         let packet_id = self.send(out).await;
         match self.receive().await {
-            ServerPacket::Puback(ack) => {
+            ServerPacket::Puback(ack) if out.qos == QoS::AtLeastOnce => {
                 assert_eq!(Some(ack.packet_id), packet_id);
                 ack
             }
-            other => panic!("PUBACK expected: {other:?}"),
+            ServerPacket::Pubrec(ack) if out.qos == QoS::ExactlyOnce => {
+                assert_eq!(Some(ack.packet_id), packet_id);
+                if !ack.reason.is_error() {
+                    self.send_ack(PacketType::Pubrel, ack.packet_id).await;
+                    let answer = self.receive().await;
+                    let ServerPacket::Pubcomp(done) = &answer else { panic!("PUBCOMP expected: {answer:?}") };
+                    assert_eq!((done.packet_id, done.reason), (ack.packet_id, ReasonCode::Success));
+                }
+                ack
+            }
+            other => panic!("PUBACK or PUBREC expected: {other:?}"),
+        }
+    }
+
+    /// Sends PUBACK, PUBREC, PUBREL or PUBCOMP.
+    pub async fn send_ack(&mut self, kind: PacketType, packet_id: PacketId) {
+        let mut out = Vec::new();
+        ack::encode(&mut out, &self.peer, kind, &AckOut::success(packet_id)).expect("valid");
+        self.write(&out).await;
+    }
+
+    /// Waits for PUBREL; messages that come before it are taken afterwards.
+    pub async fn pubrel(&mut self) -> Ack {
+        loop {
+            match self.read().await.expect("the connection is open") {
+                ServerPacket::Pubrel(ack) => return ack,
+                message @ ServerPacket::Publish(..) => self.early.push_back(message),
+                other => panic!("PUBREL expected: {other:?}"),
+            }
         }
     }
 
@@ -296,12 +335,15 @@ impl Client {
         }
     }
 
-    /// Acknowledges a message.
+    /// Acknowledges a message; for QoS 2 the whole exchange.
     pub async fn ack(&mut self, publish: &Publish) {
         let packet_id = publish.packet_id.expect("a message with QoS above 0");
-        let mut out = Vec::new();
-        ack::encode(&mut out, &self.peer, PacketType::Puback, &AckOut::success(packet_id)).expect("valid");
-        self.write(&out).await;
+        if publish.qos == QoS::AtLeastOnce {
+            return self.send_ack(PacketType::Puback, packet_id).await;
+        }
+        self.send_ack(PacketType::Pubrec, packet_id).await;
+        assert_eq!(self.pubrel().await.packet_id, packet_id);
+        self.send_ack(PacketType::Pubcomp, packet_id).await;
     }
 
     /// The next PUBLISH, acknowledged where it has to be.

@@ -75,7 +75,13 @@ impl SequencedUsers {
 
     fn command(&self, command: Command, with: Batch) -> Result<()> {
         let (token, told) = self.answers.wait();
-        self.sequencer.submit(vec![Request { origin: ADMIN_ORIGIN, token, command, extra: Some(with) }]);
+        self.sequencer.submit(vec![Request {
+            origin: ADMIN_ORIGIN,
+            token,
+            command,
+            extra: Some(with),
+            on_success: None,
+        }]);
         told.recv().unwrap_or(Err(AdminError::Stopped))
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn asked(
     device: Option<&DeviceId>,
     published: hook::Command,
 ) -> Asked {
-    let hook::Command { token, message, will } = published;
+    let hook::Command { token, message, will, .. } = published;
     let caller = Caller {
         user: user.clone(),
         device: device.cloned(),

@@ -23,6 +23,7 @@ use crate::account::{Accounts, AdminAnswers};
 use crate::machine::command::{Attach, Detach, Heads};
 use crate::machine::{Command, Outcome};
 use crate::sequencer::{Answer, Committed, Request, Sequencer, Sink, Unanswered};
+use crate::session_store::put_received;
 use asks::{Asks, Question};
 use chasqui_broker::Broker;
 use chasqui_broker::codec::{QoS, ReasonCode};
@@ -144,7 +145,7 @@ impl ChatHook {
         then: impl FnOnce(Result<Outcome, StoreError>) + Send + 'static,
     ) {
         let token = self.asks.put(Box::new(then));
-        self.hand_in(vec![Request { origin, token, command, extra }]);
+        self.hand_in(vec![Request { origin, token, command, extra, on_success: None }]);
     }
 }
 
@@ -235,21 +236,26 @@ impl Hook for ChatHook {
     fn submit(&self, client: &Arc<Client>, published: Vec<Published>) {
         let Some(user) = user_of(&client.session) else { return };
         let device = device_of(client);
-        let request = |published| {
+        let request = |published: Published| {
+            let on_success = published.received.as_ref().map(|received| {
+                let mut batch = Batch::new();
+                put_received(&mut batch, received);
+                batch
+            });
             let commands::Asked { command, token, reply_to } =
                 commands::asked(client, &user, device.as_ref(), published);
             let token = match reply_to {
                 None => token,
                 Some(reply_to) => self.asks.put(answer_and_reply(Arc::clone(client), token, reply_to)),
             };
-            Request { origin: client.connection, token, command, extra: None }
+            Request { origin: client.connection, token, command, extra: None, on_success }
         };
         self.hand_in(published.into_iter().map(request).collect());
     }
 
     fn submit_will(&self, client: &Arc<Client>, message: Message, then: Box<dyn FnOnce() + Send>) {
         let Some(user) = user_of(&client.session) else { return then() };
-        let published = Published { token: 0, message, will: true };
+        let published = Published { token: 0, message, will: true, received: None };
         let commands::Asked { command, .. } =
             commands::asked(client, &user, device_of(client).as_ref(), published);
         self.ask(client.connection, command, move |outcome| {

@@ -47,7 +47,8 @@ impl CommitOps for Operations {
         let origin = origin_of(session);
         match moves.iter().find_map(|moved| delivered(session, moved)) {
             Some(delivered) => {
-                sequencer.lazy(Request { origin, token: 0, command: delivered.into(), extra: Some(batch) });
+                let command = delivered.into();
+                sequencer.lazy(Request { origin, token: 0, command, extra: Some(batch), on_success: None });
             }
             None => sequencer.lazy_ops(Ops { origin, fill: batch, done: None }),
         }

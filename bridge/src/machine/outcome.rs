@@ -44,6 +44,19 @@ pub enum Outcome {
     Failed(Arc<str>),
 }
 
+impl Outcome {
+    /// Whether the sender is told a success code.
+    pub fn is_success_code(&self) -> bool {
+        match self {
+            Outcome::Done | Outcome::Accepted { .. } | Outcome::Attached { .. } | Outcome::Heads { .. } => {
+                true
+            }
+            Outcome::Refused { told, .. } => *told == Told::ByEntry,
+            Outcome::Failed(_) => false,
+        }
+    }
+}
+
 /// How the sender of a refused command hears of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {

@@ -26,6 +26,7 @@ pub(super) struct Work {
     pub(super) token: u64,
     pub(super) command: Option<Command>,
     pub(super) extra: Option<Batch>,
+    pub(super) on_success: Option<Batch>,
     pub(super) done: Option<Done>,
 }
 
@@ -39,14 +40,16 @@ impl Work {
             }
             _ => 0,
         };
-        size_of::<Work>() + payload + self.extra.as_ref().map_or(0, Batch::payload_len)
+        size_of::<Work>()
+            + payload
+            + self.extra.iter().chain(&self.on_success).map(Batch::payload_len).sum::<usize>()
     }
 }
 
 impl From<Request> for Work {
     fn from(request: Request) -> Work {
-        let Request { origin, token, command, extra } = request;
-        Work { order: origin, origin, token, command: Some(command), extra, done: None }
+        let Request { origin, token, command, extra, on_success } = request;
+        Work { order: origin, origin, token, command: Some(command), extra, on_success, done: None }
     }
 }
 
@@ -58,6 +61,7 @@ impl From<Ops> for Work {
             token: 0,
             command: None,
             extra: Some(ops.fill),
+            on_success: None,
             done: ops.done,
         }
     }
@@ -303,6 +307,9 @@ impl Core {
             }
             for change in decision.changes {
                 self.carry_out(change);
+            }
+            if let Some(batch) = work.on_success.as_ref().filter(|_| decision.outcome.is_success_code()) {
+                self.batch.extend(batch);
             }
             let (origin, token, outcome) = (work.origin, work.token, decision.outcome);
             if token != 0 || outcome != Outcome::Done {

@@ -55,6 +55,8 @@ pub struct Request {
     /// Effects on the session that are true once the command is taken, whatever its outcome: they are in its
     /// batch.
     pub extra: Option<Batch>,
+    /// Effects that are true only if its sender is told a success code.
+    pub on_success: Option<Batch>,
 }
 
 /// Called once when what it stands for is durable, or never will be.

@@ -23,7 +23,7 @@ pub(super) fn direct(one: &str, other: &str) -> ConversationId {
 }
 
 pub(super) fn request(origin: u64, token: u64, command: impl Into<Command>) -> Request {
-    Request { origin, token, command: command.into(), extra: None }
+    Request { origin, token, command: command.into(), extra: None, on_success: None }
 }
 
 pub(super) fn caller(name: &str) -> Caller {

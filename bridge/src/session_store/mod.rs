@@ -7,6 +7,7 @@
 //! | its queue of plain messages | log `q/{owner}\0{client id}` |
 //! | that it holds plain filters | ordered record in `space::PLAIN_SESSIONS`: all that a start reads |
 //! | retained messages | ordered records in `space::RETAINED`, by topic |
+//! | QoS 2 publishes it has sent and not released | ordered records in `space::RECEIVED`, with the birth of the session |
 //! | what falls due | the due-time index, id `kind, owner, client id` |
 //!
 //! **Invariants.** Entries of a queue up to the session's cursor leave in the batch that moves the cursor, and only there:
@@ -30,8 +31,8 @@ use bytes::Bytes;
 use chasqui_broker::retained::{PageLimits, Resume, match_retained};
 use chasqui_broker::source::{Item, Read, ReadLimit, SourceId};
 use chasqui_broker::store::{
-    Committed, CursorMove, Cursors, Due, RetainedPage, SessionKey, SessionRecord, Store, StoreError, StoreOp,
-    StoredSession,
+    Committed, CursorMove, Cursors, Due, Received, RetainedPage, SessionKey, SessionRecord, Store,
+    StoreError, StoreOp, StoredSession,
 };
 use chasqui_storage::clock::Clock;
 use chasqui_storage::{Batch, Reader};
@@ -82,6 +83,12 @@ fn holds_plain_filters(record: &SessionRecord) -> bool {
     record.subscriptions.iter().any(|subscription| subscription.plain)
 }
 
+/// Remembers a QoS 2 publish in the batch of what it does.
+pub fn put_received(batch: &mut Batch, received: &Received) {
+    let name = name::received(&received.session, received.packet_id);
+    batch.ordered_put(space::RECEIVED, &name, &received.born.to_be_bytes());
+}
+
 impl SessionStore {
     /// A store that reads with `reader` and writes with `ops`; the clock tells which retained messages have expired.
     pub fn new(reader: Reader, ops: Arc<dyn CommitOps>, clock: Arc<dyn Clock>) -> SessionStore {
@@ -98,6 +105,24 @@ impl SessionStore {
     fn stored_cursors(&self, session: &SessionKey) -> Result<Option<Cursors>, StoreError> {
         let stored = self.reader.get(&name::cursors(session)).map_err(store_error)?;
         stored.map(|bytes| cursors::decode(&bytes)).transpose().map_err(store_error)
+    }
+
+    /// The packet ids that a session has received, and with them the birth of the session that did.
+    fn received(&self, session: &SessionKey) -> Result<Vec<(u16, u64)>, StoreError> {
+        let (from, to) = name::all_received(session);
+        // All there can be.
+        let max = usize::from(u16::MAX);
+        let found = self.reader.ordered_range(space::RECEIVED, &from, Some(&to), max).map_err(store_error)?;
+        let received = found.iter().map(|(name, born)| {
+            let born = <[u8; 8]>::try_from(&born[..]).ok().map(u64::from_be_bytes);
+            name::packet_id(name).zip(born).ok_or_else(|| {
+                StoreError::new(format!(
+                    "a QoS 2 publish is stored under a key that is none: {}",
+                    name.escape_ascii()
+                ))
+            })
+        });
+        received.collect()
     }
 
     /// The session's cursors; `None` if there is no such session.
@@ -143,11 +168,14 @@ impl SessionStore {
     /// What an op has to know of the past. Read before anything is changed, so that a store that cannot be read changes nothing.
     fn past(&self, op: &StoreOp) -> Result<Past, StoreError> {
         match op {
-            StoreOp::PutCursors(session, _) => Ok(Past { cursors: self.cursors(session)?, last_queued: 0 }),
+            StoreOp::PutCursors(session, _) => {
+                Ok(Past { cursors: self.cursors(session)?, ..Past::default() })
+            }
             StoreOp::RemoveSession(session) => {
                 let last_queued =
                     self.reader.last_seq(&name::queue(session)).map_err(store_error)?.unwrap_or(0);
-                Ok(Past { cursors: None, last_queued })
+                let received = self.received(session)?.into_iter().map(|(id, _)| id).collect();
+                Ok(Past { cursors: None, last_queued, received })
             }
             _ => Ok(Past::default()),
         }
@@ -178,6 +206,10 @@ impl SessionStore {
                 batch.delete(&name::record(&session));
                 batch.delete(&name::cursors(&session));
                 batch.ordered_remove(space::PLAIN_SESSIONS, &name::of(&session));
+                // What is on its way to the store still stays there, and is known by its birth for what it is.
+                for packet_id in past.received {
+                    batch.ordered_remove(space::RECEIVED, &name::received(&session, packet_id));
+                }
                 // Messages for a session that is not connected may be on their way still. They stay, out of its reach, until
                 // a session of this name is removed again.
                 let last = past.last_queued.max(self.standing.last_enqueued(&session));
@@ -190,6 +222,12 @@ impl SessionStore {
                 self.greatest.fetch_max(position, Ordering::Relaxed);
                 self.standing.enqueued(&session, position);
                 batch.append(&name::queue(&session), position, &message::encode(&message));
+            }
+            StoreOp::Receive(received) => put_received(batch, &received),
+            StoreOp::Release(session, packet_ids) => {
+                for packet_id in packet_ids {
+                    batch.ordered_remove(space::RECEIVED, &name::received(&session, packet_id));
+                }
             }
             StoreOp::Retain(message) => {
                 let key = chasqui_broker::retained::key_of_topic(&message.topic);
@@ -245,12 +283,18 @@ struct Past {
     cursors: Option<Cursors>,
     /// The last entry of its queue.
     last_queued: u64,
+    /// The QoS 2 publishes it has received.
+    received: Vec<u16>,
 }
 
 impl Store for SessionStore {
     fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>, StoreError> {
         let Some(cursors) = self.cursors(key)? else { return Ok(None) };
-        Ok(self.stored_record(key)?.map(|record| StoredSession { record, cursors }))
+        let Some(record) = self.stored_record(key)? else { return Ok(None) };
+        let mut received = self.received(key)?;
+        received.retain(|(_, born)| *born == record.born);
+        let received = received.into_iter().map(|(id, _)| id).collect();
+        Ok(Some(StoredSession { record, cursors, received }))
     }
 
     fn read_queue(&self, key: &SessionKey, after: u64, limit: ReadLimit) -> Result<Read, StoreError> {

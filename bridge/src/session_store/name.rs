@@ -34,6 +34,27 @@ pub(super) fn queue(session: &SessionKey) -> LogId {
     LogId::new(joined(b"q/", session))
 }
 
+/// A QoS 2 publish of it.
+pub(super) fn received(session: &SessionKey, packet_id: u16) -> Vec<u8> {
+    let mut id = of(session);
+    id.push(0);
+    id.extend_from_slice(&packet_id.to_be_bytes());
+    id
+}
+
+/// Where its QoS 2 publishes begin and end.
+pub(super) fn all_received(session: &SessionKey) -> (Vec<u8>, Vec<u8>) {
+    let (mut from, mut to) = (of(session), of(session));
+    from.push(0);
+    to.push(1);
+    (from, to)
+}
+
+/// The packet id in the name of a QoS 2 publish.
+pub(super) fn packet_id(id: &[u8]) -> Option<u16> {
+    id.last_chunk::<2>().map(|id| u16::from_be_bytes(*id))
+}
+
 /// What falls due for it.
 pub(super) fn due(due: &Due) -> Vec<u8> {
     joined(&[due.kind as u8], &due.session)
@@ -59,6 +80,10 @@ mod tests {
         fn round_trip(owner in "[^\0]{0,5}", client_id in "[^\0]{0,9}", at_ms: u64, kind in 0u8..3) {
             let session = SessionKey { owner: Arc::from(owner), client_id: Arc::from(client_id) };
             prop_assert_eq!(parse(&of(&session)), Some(session.clone()));
+            let (from, to) = all_received(&session);
+            let name = received(&session, at_ms as u16);
+            prop_assert!(from <= name && name < to);
+            prop_assert_eq!(packet_id(&name), Some(at_ms as u16));
             let kind = DueKind::from_u8(kind).unwrap();
             let id = due(&Due { at_ms, kind, session: session.clone() });
             prop_assert_eq!(parse_due(&id), Some((kind, session)));

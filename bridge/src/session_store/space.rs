@@ -6,5 +6,7 @@ pub(crate) const RETAINED: u8 = 1;
 pub(crate) const PLAIN_SESSIONS: u8 = 2;
 /// Where sessions stand in their sources, by owner and client id.
 pub(crate) const CURSORS: u8 = 3;
+/// QoS 2 publishes that were carried out and not released, by owner, client id and packet id.
+pub(crate) const RECEIVED: u8 = 5;
 /// Accounts, by user.
 pub(crate) const ACCOUNTS: u8 = 4;

@@ -7,7 +7,8 @@ use chasqui_broker::message::{Identifiers, Message};
 use chasqui_broker::retained::Resume;
 use chasqui_broker::source::{ReadLimit, SourceId};
 use chasqui_broker::store::{
-    CursorMove, Cursors, Due, DueKind, SessionKey, SessionRecord, Store, StoreOp, StoredSubscription,
+    CursorMove, Cursors, Due, DueKind, Flight, FlightStage, Received, SessionKey, SessionRecord, Store,
+    StoreOp, StoredSubscription,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -21,9 +22,11 @@ type Story<S> = (&'static str, fn(&S));
 
 /// Runs every story on a store of its own.
 pub(crate) fn every_story<S: Store>(fresh: impl Fn() -> S) {
-    let stories: [Story<S>; 10] = [
+    let stories: [Story<S>; 12] = [
         ("a session is what was put", a_session_is_what_was_put),
         ("cursors move one by one", cursors_move_one_by_one),
+        ("what was received is remembered until it is released", what_was_received_is_remembered),
+        ("flights are stored with the cursors and stay when they move", flights_stay_with_the_cursors),
         ("sessions are told apart", sessions_are_told_apart),
         ("a queue is read in pages", a_queue_is_read_in_pages),
         ("what was acknowledged leaves the queue", what_was_acknowledged_leaves_the_queue),
@@ -76,6 +79,7 @@ pub(crate) fn cursors(positions: &[(&str, u64)], last_packet_id: u16) -> Cursors
     Cursors {
         positions: positions.iter().map(|(name, at)| (SourceId::new(name), *at)).collect(),
         last_packet_id,
+        flights: Vec::new(),
     }
 }
 
@@ -166,6 +170,41 @@ fn cursors_move_one_by_one<S: Store>(store: &S) {
     store.cursors_moved(&key("bob", "tablet"), vec![moved("in/bob", 5)], 1);
     commit(store, vec![]);
     assert_eq!(store.session(&key("bob", "tablet")).unwrap(), None);
+}
+
+fn what_was_received_is_remembered<S: Store>(store: &S) {
+    let (bob, bobby) = (key("bob", "phone"), key("bob", "phone2"));
+    let born = |born| SessionRecord { born, ..record(&[], 0) };
+    let receive = |session: &SessionKey, packet_id, born| {
+        StoreOp::Receive(Received { session: session.clone(), packet_id, born })
+    };
+    let received = |session: &SessionKey| {
+        let mut received = store.session(session).unwrap().unwrap().received;
+        received.sort_unstable();
+        received
+    };
+    commit(store, vec![put(&bob, born(7)), put(&bobby, born(8))]);
+    commit(store, vec![receive(&bob, 1, 7), receive(&bob, 65_535, 7), receive(&bob, 256, 7)]);
+    commit(store, vec![receive(&bobby, 2, 8)]);
+    assert_eq!((received(&bob), received(&bobby)), (vec![1, 256, 65_535], vec![2]));
+    commit(store, vec![StoreOp::Release(bob.clone(), vec![256, 9])]);
+    assert_eq!(received(&bob), [1, 65_535]);
+    // One that comes late, for a session that was there before, is not this one's.
+    commit(store, vec![StoreOp::RemoveSession(bob.clone()), put(&bob, born(9))]);
+    commit(store, vec![receive(&bob, 3, 7), receive(&bob, 4, 9)]);
+    assert_eq!(received(&bob), [4]);
+}
+
+fn flights_stay_with_the_cursors<S: Store>(store: &S) {
+    let bob = key("bob", "phone");
+    let flight =
+        Flight { packet_id: 5, source: SourceId::new("in/bob"), position: 6, stage: FlightStage::Released };
+    let at = Cursors { flights: vec![flight], ..cursors(&[("in/bob", 4)], 70) };
+    commit(store, vec![put(&bob, record(&[], 0)), StoreOp::PutCursors(bob.clone(), at.clone())]);
+    store.cursors_moved(&bob, vec![moved("in/bob", 5)], 71);
+    commit(store, vec![]);
+    let expected = Cursors { flights: at.flights, ..cursors(&[("in/bob", 5)], 71) };
+    assert_eq!(store.session(&bob).unwrap().unwrap().cursors, expected);
 }
 
 fn sessions_are_told_apart<S: Store>(store: &S) {

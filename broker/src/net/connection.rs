@@ -8,7 +8,7 @@ use super::input::Input;
 use super::under_way::Newcomer;
 use super::{Origin, Stream};
 use crate::broker::Inner;
-use crate::codec::Limits;
+use crate::codec::{Limits, ReasonCode};
 use crate::hook::{Client, Occasion};
 use crate::link::{Event, Link};
 use crate::plain::Subscriber;
@@ -34,6 +34,8 @@ const READ_BYTES: usize = 64 * 1024;
 const ROUNDS: usize = 8;
 /// How long a client that is told to go may take to take its last packet.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// How long the end of a connection waits for what is to be carried out once.
+const LAST_ANSWERS: Duration = Duration::from_secs(30);
 /// Buffers each thread keeps for connections that have something to write.
 const SPARE_BUFFERS: usize = 64;
 
@@ -227,6 +229,10 @@ impl<S: Stream> Connection<S> {
             return Ok(());
         }
         let turn = std::mem::take(&mut self.turn);
+        if turn.save || turn.store_flights {
+            // Cursors are written down no earlier than what they say is handed over.
+            self.hand_over_moves();
+        }
         let inner = Arc::clone(&self.inner);
         let client = Arc::clone(&self.session.client);
         inner.change_index(&self.claim.link, &turn, &mut self.session);
@@ -262,6 +268,18 @@ impl<S: Stream> Connection<S> {
             });
             inner.hook.recheck(&client, filters, rechecked);
         }
+        if !turn.release.is_empty() {
+            let key = client.session.clone();
+            let ids = turn.release.iter().map(|id| id.get()).collect();
+            let (link, connection) = (Arc::clone(&self.claim.link), client.connection);
+            let then = move || link.push(Event::Released(connection, turn.release));
+            self.commit_then(vec![StoreOp::Release(key, ids)], then);
+        }
+        if turn.store_flights {
+            let ops = vec![StoreOp::PutCursors(client.session.clone(), self.session.cursors())];
+            let (link, connection) = (Arc::clone(&self.claim.link), client.connection);
+            self.commit_then(ops, move || link.push(Event::FlightsStored(connection)));
+        }
         if turn.save {
             let record = Box::new(self.session.record(0));
             let key = client.session.clone();
@@ -276,6 +294,22 @@ impl<S: Stream> Connection<S> {
             inner.store.commit(ops, Some(done));
         }
         Ok(())
+    }
+
+    /// Commits, and goes on when it is durable; the connection ends if it never will be.
+    fn commit_then(&self, ops: Vec<StoreOp>, then: impl FnOnce() -> bool + Send + 'static) {
+        let link = Arc::clone(&self.claim.link);
+        let done = move |result: Result<(), StoreError>| {
+            if result.is_ok() {
+                then();
+            } else {
+                link.push(Event::Close(
+                    ReasonCode::ImplementationSpecificError,
+                    "the server cannot write to its store; nothing more is acknowledged",
+                ));
+            }
+        };
+        self.inner.store.commit(ops, Some(Box::new(done)));
     }
 
     /// Whether anything was written; pending while the socket takes no more.
@@ -375,6 +409,9 @@ impl<S: Stream> Connection<S> {
         // Closed before anything else, so that the client does not wait for the store.
         let Connection { inner, stream, mut session, claim, .. } = self;
         drop(stream);
+        if session.awaits_exactly_once() {
+            last_answers(&mut session, &claim.link).await;
+        }
         for source in session.sources() {
             inner.sources.detach(source, &claim.link);
         }
@@ -406,6 +443,40 @@ impl<S: Stream> Connection<S> {
         // A client that does not take them in time goes without.
         let _ = tokio::time::timeout(GOODBYE, self.stream.write_all(rest)).await;
         let _ = tokio::time::timeout(GOODBYE, self.stream.shutdown()).await;
+    }
+}
+
+/// Waits for the answers to QoS 2 publishes that are being carried out: a next connection repeats them, and has to find them done,
+/// or not.
+async fn last_answers(session: &mut Session, link: &Link) {
+    let mut events = Vec::new();
+    let answered = poll_fn(|cx| {
+        loop {
+            events.clear();
+            link.take(&mut events, cx.waker());
+            if events.is_empty() {
+                return Poll::Pending;
+            }
+            for event in events.drain(..) {
+                match event {
+                    Event::Done(connection, done) if connection == session.client.connection => {
+                        session.answered_at_the_end(done);
+                    }
+                    // The store takes nothing more: there will be no answer.
+                    Event::Close(ReasonCode::ImplementationSpecificError, _) => return Poll::Ready(()),
+                    _ => {}
+                }
+            }
+            if !session.awaits_exactly_once() {
+                return Poll::Ready(());
+            }
+        }
+    });
+    if tokio::time::timeout(LAST_ANSWERS, answered).await.is_err() {
+        tracing::error!(
+            client_id = &*session.client.session.client_id,
+            "QoS 2 publishes were not answered in time: if they are repeated they may be carried out twice"
+        );
     }
 }
 

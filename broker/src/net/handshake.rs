@@ -10,9 +10,7 @@ use super::under_way::{GivenUp, Newcomer};
 use super::{Origin, Stream};
 use crate::broker::Inner;
 use crate::codec::packet::{connack, connect};
-use crate::codec::{
-    ByteStr, Connack, ConnackProperties, Connect, Limits, Packet, Peer, QoS, ReasonCode, Version,
-};
+use crate::codec::{ByteStr, Connack, ConnackProperties, Connect, Limits, Packet, Peer, ReasonCode, Version};
 use crate::hook::{Admission, Ask, Client, Grant, Login, Occasion};
 use crate::registry::Claim;
 use crate::session::{Close, PACKET_ID_DISTANCE, Session, Terms, Turn};
@@ -220,7 +218,6 @@ async fn admit(
         properties: ConnackProperties {
             session_expiry_interval: (expiry_s != asked_expiry_s).then_some(expiry_s),
             receive_maximum: Some(inner.config.receive_maximum),
-            maximum_qos: Some(QoS::AtLeastOnce),
             maximum_packet_size: Some(inner.config.max_packet_size),
             assigned_client_id: assigned.and_then(|id| ByteStr::try_from(id).ok()),
             shared_subscription_available: Some(false),
@@ -290,10 +287,6 @@ async fn authenticate(inner: &Arc<Inner>, login: Login) -> Result<Admission, Ref
 
 fn check_will(inner: &Arc<Inner>, client: &Client, connect: &Connect) -> Result<Option<StoredWill>, Refused> {
     let Some(will) = &connect.will else { return Ok(None) };
-    if will.qos == QoS::ExactlyOnce {
-        // [MQTT-3.2.2-12]
-        return Err(Refused(ReasonCode::QoSNotSupported, "a will may have QoS 0 or 1".to_owned()));
-    }
     inner
         .hook
         .accepts_will(client, will)
@@ -353,8 +346,7 @@ async fn resume(
     // What the index holds from before is put in again as far as it is granted.
     inner.unroute(&claim.link, subscriptions);
     let mut turn = Turn::default();
-    let resumed =
-        inner.with_context(|cx| session.resume(&stored.record, &stored.cursors, grants, cx, &mut turn));
+    let resumed = inner.with_context(|cx| session.resume(stored, grants, cx, &mut turn));
     inner.change_index(&claim.link, &turn, session);
     resumed.map_err(|_| {
         Refused(ReasonCode::ServerUnavailable, "the server cannot read its store now".to_owned())

@@ -1,8 +1,8 @@
 //! Publishes of the client that wait for their acknowledgement, in the order they came.
 //!
-//! Answers arrive in any order; acknowledgements leave in the order of the publishes [MQTT-4.6.0-2].
+//! Answers arrive in any order; acknowledgements leave in the order of the publishes [MQTT-4.6.0-2], [MQTT-4.6.0-3].
 
-use crate::codec::PacketId;
+use crate::codec::{PacketId, PacketType, QoS};
 use crate::hook::Outcome;
 use std::collections::VecDeque;
 
@@ -17,13 +17,15 @@ pub(crate) struct Acks {
 #[derive(Debug)]
 struct Waiting {
     packet_id: PacketId,
+    kind: PacketType,
     outcome: Option<Outcome>,
 }
 
 impl Acks {
     /// A publish came; the token names it until it is answered.
-    pub(crate) fn open(&mut self, packet_id: PacketId) -> u64 {
-        self.waiting.push_back(Waiting { packet_id, outcome: None });
+    pub(crate) fn open(&mut self, packet_id: PacketId, qos: QoS) -> u64 {
+        let kind = if qos == QoS::ExactlyOnce { PacketType::Pubrec } else { PacketType::Puback };
+        self.waiting.push_back(Waiting { packet_id, kind, outcome: None });
         self.gone + self.waiting.len() as u64
     }
 
@@ -36,11 +38,11 @@ impl Acks {
     }
 
     /// The next acknowledgement that may leave.
-    pub(crate) fn next_ready(&mut self) -> Option<(PacketId, Outcome)> {
+    pub(crate) fn next_ready(&mut self) -> Option<(PacketId, PacketType, Outcome)> {
         self.waiting.front()?.outcome.as_ref()?;
         let first = self.waiting.pop_front()?;
         self.gone += 1;
-        Some((first.packet_id, first.outcome?))
+        Some((first.packet_id, first.kind, first.outcome?))
     }
 
     /// How many wait.
@@ -60,13 +62,13 @@ mod tests {
     #[test]
     fn acknowledgements_leave_in_the_order_of_the_publishes() {
         let mut acks = Acks::default();
-        let tokens: Vec<u64> = (10..13).map(|packet_id| acks.open(id(packet_id))).collect();
+        let tokens: Vec<u64> = (10..13).map(|packet_id| acks.open(id(packet_id), QoS::AtLeastOnce)).collect();
         acks.answer(tokens[2], Outcome::SUCCESS);
         acks.answer(tokens[1], Outcome::SUCCESS);
         assert!(acks.next_ready().is_none());
         acks.answer(tokens[0], Outcome::SUCCESS);
         let order: Vec<u16> =
-            std::iter::from_fn(|| acks.next_ready()).map(|(packet_id, _)| packet_id.get()).collect();
+            std::iter::from_fn(|| acks.next_ready()).map(|(packet_id, ..)| packet_id.get()).collect();
         assert_eq!(order, [10, 11, 12]);
         assert_eq!(acks.len(), 0);
     }
@@ -74,7 +76,7 @@ mod tests {
     #[test]
     fn strange_answers_change_nothing() {
         let mut acks = Acks::default();
-        let token = acks.open(id(1));
+        let token = acks.open(id(1), QoS::ExactlyOnce);
         acks.answer(0, Outcome::SUCCESS);
         acks.answer(token + 1, Outcome::SUCCESS);
         acks.answer(u64::MAX, Outcome::SUCCESS);

@@ -61,6 +61,8 @@ pub(crate) struct Feed {
     /// Announced items that wait at most, and their bytes.
     max_waiting: (usize, usize),
     not_before_ms: u64,
+    /// Positions up to here that are not in flight are done with.
+    settled_up_to: u64,
     /// Items the client acknowledged since the last cursor move was taken.
     acknowledged: Vec<Item>,
     /// Where the cursor was when it was last taken, and whether it moved by acknowledgements.
@@ -94,6 +96,7 @@ impl Feed {
             caught_up: false,
             max_waiting: (MAX_WAITING, MAX_WAITING_BYTES),
             not_before_ms: 0,
+            settled_up_to: 0,
             acknowledged: Vec::new(),
             reported: acked,
             by_client: false,
@@ -131,6 +134,7 @@ impl Feed {
         self.acknowledged.clear();
         self.forget_waiting();
         self.not_before_ms = 0;
+        self.settled_up_to = 0;
     }
 
     /// Whether any subscription reads it.
@@ -220,18 +224,22 @@ impl Feed {
         }
     }
 
-    /// A stored session comes back: of the items up to `last`, those at `in_flight` are to be acknowledged still; the
-    /// others were acknowledged, or not shown.
-    pub(crate) fn resume(&mut self, items: &[Item], last: u64, in_flight: &[u64]) {
-        self.pending = items
-            .iter()
-            .map(|item| Pending {
-                position: item.position,
-                acked: !in_flight.contains(&item.position),
-                item: in_flight.contains(&item.position).then(|| item.clone()),
-            })
-            .collect();
-        self.sent = self.sent.max(last);
+    /// A stored session comes back that had an orderly end: what it had read up to `last` and what was not in flight then was
+    /// acknowledged, or not shown.
+    pub(crate) fn resume(&mut self, last: u64) {
+        self.settled_up_to = self.settled_up_to.max(last);
+    }
+
+    /// Whether an earlier connection is done with a position that was not in flight at its end.
+    pub(crate) fn is_settled(&self, position: u64) -> bool {
+        position <= self.settled_up_to
+    }
+
+    /// An earlier connection sent this item, and the client has taken it.
+    pub(crate) fn was_taken(&mut self, item: Item) {
+        self.sent = item.position;
+        self.by_client = true;
+        self.pending.push_back(Pending { position: item.position, acked: true, item: Some(item) });
         self.settle();
     }
 
@@ -462,8 +470,9 @@ mod tests {
 
     #[test]
     fn what_is_passed_moves_the_cursor_and_was_not_acknowledged() {
-        let mut feed = Feed::new(SourceId::new("in/bob"), SourceKind::Log, 0);
-        feed.resume(&[item(1), item(2)], 2, &[1, 2]);
+        let mut feed = caught_up(SourceKind::Log);
+        feed.announce(&[item(1), item(2)]);
+        send_all(&mut feed);
         feed.pass(1);
         let moved = feed.take_move().unwrap();
         assert_eq!((moved.to, moved.acknowledged.len(), moved.by_client), (1, 0, false));

@@ -5,11 +5,13 @@
 //! and in a [`Version`] value.
 //!
 //! Invariants: acknowledgements leave in the order of the publishes, and only when they were answered; never more than the
-//! client's Receive Maximum is in flight to it [MQTT-3.3.4-7]; a cursor never passes a position that the client has not
-//! acknowledged.
+//! client's Receive Maximum is in flight to it [MQTT-3.3.4-9]; a cursor never passes a position that the client has not
+//! acknowledged; a QoS 2 message arrives once (`exactly_once`).
 
 mod acks;
+mod exactly_once;
 mod feed;
+mod in_flight;
 mod publishing;
 mod pump;
 mod recheck;
@@ -23,25 +25,27 @@ pub(crate) use subscribing::queue_source;
 pub(crate) use turn::{Asked, Close, Plain, RouteChange, Turn};
 pub(crate) use window::PACKET_ID_DISTANCE;
 
-use crate::codec::packet::{ack, disconnect, ping};
+use crate::codec::packet::{disconnect, ping};
 use crate::codec::{
-    Ack, AckOut, ByteStr, Disconnect, DisconnectProperties, Packet, PacketType, Peer, QoS, ReasonCode,
-    Sender, Version,
+    ByteStr, Disconnect, DisconnectProperties, Packet, PacketType, Peer, QoS, ReasonCode, Sender, Version,
 };
 use crate::config::Config;
 use crate::hook::{Client, Hook};
 use crate::link::{Bounds, Delivery, Event};
 use crate::shared::SharedMessage;
+use crate::source::SourceId;
 use crate::stats::Stats;
 use crate::store::{Cursors, SessionRecord, StoredSubscription, StoredWill};
 use acks::Acks;
+use exactly_once::ExactlyOnce;
 use feed::{Feed, FeedIndex};
+use in_flight::Earlier;
 use recheck::Recheck;
 use routes::RouteCache;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use subscribing::{Lookup, Pending};
-use window::{Origin, Window};
+use window::Window;
 
 /// What a session is given for each step: it keeps none of it.
 pub(crate) struct Context<'a> {
@@ -73,6 +77,10 @@ pub(crate) struct Session {
     terms: Terms,
     acks: Acks,
     window: Window,
+    /// Only there while it has to do with QoS 2.
+    exactly_once: Option<Box<ExactlyOnce>>,
+    /// Messages that an earlier connection sent, until their positions are read again.
+    earlier: Vec<Earlier>,
     feeds: Vec<Feed>,
     /// Which feed has its turn first.
     first_feed: usize,
@@ -88,6 +96,8 @@ pub(crate) struct Session {
     recheck: Recheck,
     routes: RouteCache,
     will: Option<StoredWill>,
+    /// See [`SessionRecord::born`].
+    born: u64,
     last_packet_ms: u64,
     /// Bytes to write.
     pub(crate) out: Vec<u8>,
@@ -105,11 +115,14 @@ impl Session {
         now_ms: u64,
     ) -> Session {
         let window = Window::new(terms.window, last_packet_id);
+        let born = client.connection;
         Session {
             client,
             terms,
             acks: Acks::default(),
             window,
+            exactly_once: None,
+            earlier: Vec::new(),
             feeds: Vec::new(),
             first_feed: 0,
             subscriptions: Vec::new(),
@@ -120,6 +133,7 @@ impl Session {
             recheck: Recheck::default(),
             routes: RouteCache::default(),
             will,
+            born,
             last_packet_ms: now_ms,
             out: Vec::new(),
             blocked: false,
@@ -131,10 +145,10 @@ impl Session {
         self.last_packet_ms = cx.now_ms;
         match packet {
             Packet::Publish(publish) => self.publish(publish, cx, turn),
-            Packet::Puback(ack) => {
-                self.acknowledged(&ack);
-                Ok(())
-            }
+            Packet::Puback(ack) => self.acknowledged(&ack),
+            Packet::Pubrec(ack) => self.received(&ack),
+            Packet::Pubrel(ack) => self.release(&ack, turn),
+            Packet::Pubcomp(ack) => self.completed(&ack),
             Packet::Subscribe(subscribe) => self.subscribe(&subscribe, cx, turn),
             Packet::Unsubscribe(unsubscribe) => {
                 self.unsubscribe(&unsubscribe, turn);
@@ -153,22 +167,6 @@ impl Session {
                 ReasonCode::ProtocolError,
                 "AUTH without an authentication method in CONNECT [MQTT-4.12.0-7]",
             )),
-            Packet::Pubrec(ack) | Packet::Pubcomp(ack) => Err(Close::server(
-                ReasonCode::ProtocolError,
-                if ack.reason.is_error() {
-                    "PUBREC or PUBCOMP for a message that is not in flight"
-                } else {
-                    "PUBREC and PUBCOMP belong to QoS 2, and this server sends at most QoS 1"
-                },
-            )),
-            Packet::Pubrel(ack) => {
-                // Nothing of QoS 2 is ever open: the standard's answer to an unknown id [MQTT-4.3.3-11].
-                let reason = ReasonCode::PacketIdentifierNotFound;
-                let answer = AckOut::reason(ack.packet_id, reason);
-                // A PUBCOMP is at most 4 bytes, which every client takes.
-                let _ = ack::encode(&mut self.out, &self.terms.peer, PacketType::Pubcomp, &answer);
-                Ok(())
-            }
         }
     }
 
@@ -208,6 +206,18 @@ impl Session {
                     return self.stored(&result);
                 }
             }
+            Event::Released(connection, ids) => {
+                if connection == self.client.connection {
+                    self.ended(&ids);
+                }
+            }
+            Event::FlightsStored(connection) => {
+                if connection == self.client.connection
+                    && let Some(state) = &mut self.exactly_once
+                {
+                    state.stored(&mut self.out);
+                }
+            }
             Event::Recheck(told) => self.recheck.asked.push(told),
             Event::Rechecked(connection, standings) => {
                 if connection == self.client.connection {
@@ -232,19 +242,6 @@ impl Session {
                 || self.acks.len() < usize::from(cx.config.receive_maximum))
             && self.out.len() < cx.config.out_high_water.saturating_mul(4)
             && !cx.hook.is_busy()
-    }
-
-    fn acknowledged(&mut self, ack: &Ack) {
-        // An id that is not in flight is a message that a newer one took the place of, or one from before a stop.
-        if let Some(Origin::Feed { feed, position }) = self.window.acknowledge(ack.packet_id) {
-            let feed = &mut self.feeds[usize::from(feed)];
-            if ack.reason.is_error() {
-                // The client does not take it: done with, and not delivered [MQTT-4.3.2-3].
-                feed.pass(position);
-            } else {
-                feed.acknowledge(position);
-            }
-        }
     }
 
     fn disconnect(&mut self, packet: &Disconnect, cx: &Context<'_>) -> Close {
@@ -353,13 +350,17 @@ impl Session {
             will: self.will.clone(),
             in_flight: if disconnected_ms == 0 { Vec::new() } else { in_flight },
             last_packet_id: self.window.last_id(),
+            born: self.born,
             revoked_up_to: self.recheck.revoked_up_to,
         }
     }
 
     /// All cursors, to be stored.
-    pub(crate) fn cursors(&self) -> Cursors {
+    pub(crate) fn cursors(&mut self) -> Cursors {
+        let cursor =
+            |source: &SourceId| self.feeds.iter().find(|feed| feed.source == *source).map(Feed::acked);
         Cursors {
+            flights: self.exactly_once.as_mut().map_or_else(Vec::new, |state| state.flights(cursor)),
             positions: self.feeds.iter().map(|feed| (feed.source.clone(), feed.acked())).collect(),
             last_packet_id: self.window.last_id(),
         }

@@ -1,10 +1,12 @@
-//! What the client publishes, and how it is acknowledged.
+//! What the client publishes, and how it is acknowledged: by PUBACK, or by PUBREC and, when it has released it, PUBCOMP.
 
+use super::exactly_once::Reception;
 use super::{Close, Context, Plain, Session, Turn};
 use crate::codec::packet::ack;
-use crate::codec::{AckOut, PacketType, Publish, QoS, ReasonCode, Version};
+use crate::codec::{Ack, AckOut, PacketId, PacketType, Publish, QoS, ReasonCode, Version};
 use crate::hook::{Command, Outcome, Route};
 use crate::message::{Identifiers, Message};
+use crate::store::Received;
 use std::fmt::Write as _;
 
 impl Session {
@@ -14,13 +16,6 @@ impl Session {
         cx: &Context<'_>,
         turn: &mut Turn,
     ) -> Result<(), Close> {
-        if publish.qos == QoS::ExactlyOnce {
-            // Announced as Maximum QoS 1 [MQTT-3.2.2-11].
-            return Err(Close::server(
-                ReasonCode::QoSNotSupported,
-                "this server takes QoS 0 and 1, as its CONNACK says",
-            ));
-        }
         if publish.topic_alias.is_some() {
             // Announced as Topic Alias Maximum 0 [MQTT-3.3.2-9].
             return Err(Close::server(
@@ -31,17 +26,27 @@ impl Session {
         let token = match publish.packet_id {
             None => 0,
             Some(packet_id) => {
+                if publish.qos == QoS::ExactlyOnce && self.is_repeated(packet_id) {
+                    return self.release_acks(cx);
+                }
                 if self.terms.peer.version == Version::V5
-                    && self.acks.len() >= usize::from(cx.config.receive_maximum)
+                    && self.unacknowledged() >= usize::from(cx.config.receive_maximum)
                 {
                     return Err(Close::server(
                         ReasonCode::ReceiveMaximumExceeded,
-                        "more QoS 1 publishes at once than the Receive Maximum in the server's CONNACK [MQTT-3.3.4-9]",
+                        "more publishes at once than the Receive Maximum in the server's CONNACK [MQTT-3.3.4-7]",
                     ));
                 }
-                self.acks.open(packet_id)
+                if publish.qos == QoS::ExactlyOnce {
+                    self.exactly_once().open(packet_id);
+                }
+                self.acks.open(packet_id, publish.qos)
             }
         };
+        let received = publish
+            .packet_id
+            .filter(|_| publish.qos == QoS::ExactlyOnce && self.client.persistent)
+            .map(|packet_id| self.as_received(packet_id));
         let route = self.routes.route(cx.hook, &self.client, &publish.topic);
         let message = Message {
             topic: publish.topic,
@@ -53,8 +58,8 @@ impl Session {
             identifiers: Identifiers::new(),
         };
         match route {
-            Route::Plain => turn.plains.push(Plain { token, message }),
-            Route::Command => turn.commands.push(Command { token, message, will: false }),
+            Route::Plain => turn.plains.push(Plain { token, message, received }),
+            Route::Command => turn.commands.push(Command { token, message, will: false, received }),
             Route::Refused(code, sentence) => {
                 cx.stats.publishes_refused.count();
                 if token != 0 {
@@ -67,13 +72,97 @@ impl Session {
         Ok(())
     }
 
+    /// Publishes of the client that count against the server's Receive Maximum.
+    fn unacknowledged(&self) -> usize {
+        self.acks.len() + self.exactly_once.as_ref().map_or(0, |state| state.unreleased())
+    }
+
+    fn as_received(&self, packet_id: PacketId) -> Received {
+        Received { session: self.client.session.clone(), packet_id: packet_id.get(), born: self.born }
+    }
+
+    /// Whether a QoS 2 publish is one that came before: it is acknowledged again and not carried out again [MQTT-4.3.3-10].
+    fn is_repeated(&mut self, packet_id: PacketId) -> bool {
+        let reception = self.exactly_once.as_ref().and_then(|state| state.reception(packet_id));
+        match reception {
+            None => false,
+            // Its PUBREC is on its way.
+            Some(Reception::Open) => true,
+            Some(Reception::Received | Reception::Ending) => {
+                let token = self.acks.open(packet_id, QoS::ExactlyOnce);
+                self.acks.answer(token, Outcome::SUCCESS);
+                true
+            }
+        }
+    }
+
+    /// PUBREL: the client will not repeat its publish [MQTT-4.3.3-11].
+    pub(super) fn release(&mut self, ack: &Ack, turn: &mut Turn) -> Result<(), Close> {
+        let id = ack.packet_id;
+        match self.exactly_once.as_ref().and_then(|state| state.reception(id)) {
+            Some(Reception::Received) if self.client.persistent => {
+                self.exactly_once().ending(id);
+                turn.release.push(id);
+            }
+            Some(Reception::Received) => self.ended(&[id]),
+            // Its PUBCOMP is on its way.
+            Some(Reception::Ending) => {}
+            Some(Reception::Open) => {
+                let sentence = "PUBREL for a publish that has no PUBREC yet [MQTT-4.3.3-4]";
+                return Err(Close::server(ReasonCode::ProtocolError, sentence));
+            }
+            // The standard's answer to an id that is not known, as after a PUBCOMP that was lost.
+            None => self.write_pubcomp(&AckOut::reason(id, ReasonCode::PacketIdentifierNotFound)),
+        }
+        Ok(())
+    }
+
+    /// These publishes are over, and that is stored where it has to be.
+    pub(super) fn ended(&mut self, ids: &[PacketId]) {
+        for id in ids {
+            if let Some(state) = &mut self.exactly_once {
+                state.ended(*id);
+            }
+            self.write_pubcomp(&AckOut::success(*id));
+        }
+    }
+
+    fn write_pubcomp(&mut self, answer: &AckOut<'_>) {
+        // A PUBCOMP of 4 or 6 bytes is one that every client takes.
+        let _ = ack::encode(&mut self.out, &self.terms.peer, PacketType::Pubcomp, answer);
+    }
+
+    /// Whether a publish that is to be carried out once is under way: the session must not be taken up by another connection
+    /// before it is known what becomes of it.
+    pub(crate) fn awaits_exactly_once(&self) -> bool {
+        self.client.persistent && self.exactly_once.as_ref().is_some_and(|state| state.has_open())
+    }
+
+    pub(crate) fn answered_at_the_end(&mut self, done: Vec<crate::hook::Done>) {
+        for done in done {
+            self.acks.answer(done.token, done.outcome);
+        }
+        while let Some((packet_id, kind, outcome)) = self.acks.next_ready() {
+            self.note_answer(packet_id, kind, &outcome);
+        }
+    }
+
+    fn note_answer(&mut self, packet_id: PacketId, kind: PacketType, outcome: &Outcome) {
+        if kind == PacketType::Pubrec
+            && let Some(state) = &mut self.exactly_once
+        {
+            state.answered(packet_id, !outcome.code.is_error());
+        }
+    }
+
     pub(super) fn answer(&mut self, token: u64, outcome: Outcome) {
         self.acks.answer(token, outcome);
     }
 
     /// Writes the acknowledgements that may leave.
     pub(super) fn release_acks(&mut self, _cx: &Context<'_>) -> Result<(), Close> {
-        while let Some((packet_id, outcome)) = self.acks.next_ready() {
+        while let Some((packet_id, kind, outcome)) = self.acks.next_ready() {
+            self.note_answer(packet_id, kind, &outcome);
             if outcome.disconnect {
                 return Err(Close::server(
                     outcome.code,
@@ -101,7 +190,7 @@ impl Session {
                 user_properties,
             };
             // What does not fit the client's maximum packet size is left out by the encoder; the rest is 5 bytes at most.
-            let _ = ack::encode(&mut self.out, &self.terms.peer, PacketType::Puback, &ack);
+            let _ = ack::encode(&mut self.out, &self.terms.peer, kind, &ack);
         }
         Ok(())
     }

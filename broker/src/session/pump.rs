@@ -4,9 +4,9 @@
 //! pieces no larger than what there is room for. So a slow client costs its window and one buffer, and nothing
 //! is read that cannot be sent.
 
-use super::feed::Feed;
+use super::in_flight::EarlierState;
 use super::subscribing::Pending;
-use super::window::Origin;
+use super::window::{Awaits, Origin};
 use super::{Close, Context, Session, Turn};
 use crate::codec::packet::publish;
 use crate::codec::{EncodeError, PacketId, PublishOut, QoS, ReasonCode};
@@ -60,33 +60,10 @@ impl Close {
     }
 }
 
-/// All items of a feed from its cursor to a position.
-pub(super) fn read_range(
-    client: &Client,
-    feed: &Feed,
-    last: u64,
-    cx: &Context<'_>,
-) -> Result<Vec<Item>, Close> {
-    let mut items = Vec::new();
-    let mut after = feed.acked();
-    while after < last {
-        let limit = ReadLimit { items: TURN_ITEMS, bytes: cx.config.out_high_water };
-        let read =
-            cx.reader.read(client, &feed.source, feed.kind, after, limit).map_err(|_| Close::store(cx))?;
-        let done = read.end || read.next <= after;
-        after = read.next;
-        items.extend(read.items.into_iter().filter(|item| item.position <= last));
-        if done {
-            break;
-        }
-    }
-    Ok(items)
-}
-
 impl Session {
     /// Whether the connection's buffer has room for more.
     fn has_room(&self, cx: &Context<'_>) -> bool {
-        self.out.len() < cx.config.out_high_water
+        self.unsent() < cx.config.out_high_water
     }
 
     /// Moves what waits towards the client.
@@ -107,6 +84,7 @@ impl Session {
             self.first_feed = (index + 1) % count;
             if self.pump_feed(index, cx)? { idle = 0 } else { idle += 1 }
         }
+        turn.store_flights = self.exactly_once.as_mut().is_some_and(|state| state.begin_storing());
         Ok(())
     }
 
@@ -123,7 +101,7 @@ impl Session {
             return Ok(());
         }
         if self.plain.is_empty() && self.window.has_room() && self.has_room(cx) {
-            let packet_id = self.window.send(Origin::Plain);
+            let packet_id = self.window.send(Awaits::first(delivery.qos), Origin::Plain);
             self.send_plain(&delivery, Some(packet_id), cx);
             return Ok(());
         }
@@ -148,7 +126,7 @@ impl Session {
                 cx.stats.dropped_expired.count();
                 continue;
             }
-            let packet_id = self.window.send(Origin::Plain);
+            let packet_id = self.window.send(Awaits::first(delivery.qos), Origin::Plain);
             self.send_plain(&delivery, Some(packet_id), cx);
         }
     }
@@ -164,7 +142,7 @@ impl Session {
         } else {
             match message.form(self.terms.peer.version, delivery.qos) {
                 Ok(form) if form.len() <= self.terms.peer.max_packet_size as usize => {
-                    form.write(&mut self.out, packet_id)
+                    form.write(self.outgoing(), packet_id)
                 }
                 _ => self.write(message, &Manner::of(delivery, packet_id), cx),
             }
@@ -180,6 +158,9 @@ impl Session {
         cx.stats.dropped_too_large.count();
         if let Some(packet_id) = packet_id {
             self.window.acknowledge(packet_id);
+            if let Some(state) = &mut self.exactly_once {
+                state.dropped(packet_id);
+            }
         }
     }
 
@@ -199,7 +180,8 @@ impl Session {
             subscription_ids: manner.identifiers,
             ..PublishOut::new(&message.topic, &message.payload)
         };
-        publish::encode(&mut self.out, &self.terms.peer, &out)
+        let peer = self.terms.peer;
+        publish::encode(self.outgoing(), &peer, &out)
     }
 
     /// Whether retained messages may go on: they wait for room like everything else, and none of them is dropped for want of it.
@@ -244,6 +226,7 @@ impl Session {
 
     /// One turn of one feed; whether it did anything.
     fn pump_feed(&mut self, index: usize, cx: &Context<'_>) -> Result<bool, Close> {
+        let unsent = self.unsent();
         let feed = &mut self.feeds[index];
         let span = self.terms.window * SPAN_WINDOWS;
         if !feed.is_ready(cx.now_ms) || !self.window.has_room() || feed.span() >= span {
@@ -251,7 +234,7 @@ impl Session {
         }
         if !feed.must_read() {
             for _ in 0..TURN_ITEMS {
-                if !self.window.has_room() || self.out.len() >= cx.config.out_high_water {
+                if !self.window.has_room() || !self.has_room(cx) {
                     break;
                 }
                 let Some(item) = self.feeds[index].next_waiting() else { break };
@@ -261,7 +244,7 @@ impl Session {
         }
         let limit = ReadLimit {
             items: TURN_ITEMS.min(self.window.room()),
-            bytes: cx.config.out_high_water - self.out.len(),
+            bytes: cx.config.out_high_water.saturating_sub(unsent),
         };
         let read = cx
             .reader
@@ -285,12 +268,30 @@ impl Session {
             self.send_item(index, item, cx)?;
         }
         self.feeds[index].skip_to(read.next);
+        self.forget_earlier(index);
         Ok(moved && !read.end)
     }
 
     /// Sends one item of a feed, or moves over it where this client does not get to see it.
     fn send_item(&mut self, index: usize, item: Item, cx: &Context<'_>) -> Result<(), Close> {
-        let seen = if self.was_revoked(index, &item, cx) { None } else { self.see(index, &item, cx)? };
+        if let Some(state) = self.take_earlier(index, item.position) {
+            return match state {
+                EarlierState::Taken => {
+                    self.feeds[index].was_taken(item);
+                    Ok(())
+                }
+                EarlierState::InFlight(packet_id, qos) => self.send_again(index, item, (packet_id, qos), cx),
+            };
+        }
+        let passed = self.feeds[index].is_settled(item.position) || self.was_revoked(index, &item, cx);
+        let seen = if passed { None } else { self.see(index, &item, cx)? };
+        let seen = seen.filter(|(message, _)| {
+            let expired = message.expiry_left_s(cx.now_ms) == Some(0);
+            if expired {
+                cx.stats.dropped_expired.count();
+            }
+            !expired
+        });
         let Some((message, manner)) = seen else {
             self.feeds[index].skip_to(item.position);
             return Ok(());
@@ -298,8 +299,17 @@ impl Session {
         if let Some(old) = self.feeds[index].superseded(&item.topic) {
             self.window.forget(index as u16, old);
         }
-        let packet_id = (manner.qos > QoS::AtMostOnce)
-            .then(|| self.window.send(Origin::Feed { feed: index as u16, position: item.position }));
+        let packet_id = (manner.qos > QoS::AtMostOnce).then(|| {
+            let origin = Origin::Feed { feed: index as u16, position: item.position };
+            self.window.send(Awaits::first(manner.qos), origin)
+        });
+        if let Some(packet_id) =
+            packet_id.filter(|_| manner.qos == QoS::ExactlyOnce && self.client.persistent)
+        {
+            // Stored before it is sent.
+            let source = self.feeds[index].source.clone();
+            self.exactly_once().sent(packet_id, source, item.position);
+        }
         let written = self.write(&message, &Manner { packet_id, ..manner.borrow() }, cx).is_ok();
         self.account(written, packet_id, cx);
         let done = packet_id.is_none() || !written;
@@ -307,27 +317,29 @@ impl Session {
         Ok(())
     }
 
-    /// Sends an item again that was in flight when the last connection ended.
-    pub(super) fn resend_item(
+    /// Sends an item again that was in flight when an earlier connection ended: with its old packet id and QoS, whatever the
+    /// subscription says by now, and even if it has expired since, because its delivery had begun [MQTT-3.3.2-5].
+    fn send_again(
         &mut self,
         index: usize,
-        item: &Item,
-        packet_id: PacketId,
+        item: Item,
+        (packet_id, qos): (PacketId, QoS),
         cx: &Context<'_>,
     ) -> Result<(), Close> {
-        let Some((message, manner)) = self.see(index, item, cx)? else {
-            self.feeds[index].pass(item.position);
+        let Some((message, manner)) = self.see(index, &item, cx)? else {
+            self.window.unreserve(packet_id);
+            if let Some(state) = &mut self.exactly_once {
+                state.dropped(packet_id);
+            }
+            self.feeds[index].skip_to(item.position);
             return Ok(());
         };
-        self.window.resend(packet_id, Origin::Feed { feed: index as u16, position: item.position });
-        // It was sent with QoS 1, whatever the subscription says by now.
-        let manner =
-            Manner { packet_id: Some(packet_id), dup: true, qos: QoS::AtLeastOnce, ..manner.borrow() };
+        let origin = Origin::Feed { feed: index as u16, position: item.position };
+        self.window.resend(packet_id, Awaits::first(qos), origin);
+        let manner = Manner { packet_id: Some(packet_id), dup: true, qos, ..manner.borrow() };
         let written = self.write(&message, &manner, cx).is_ok();
         self.account(written, Some(packet_id), cx);
-        if !written {
-            self.feeds[index].pass(item.position);
-        }
+        self.feeds[index].sent_item(item, !written, cx.now_ms);
         Ok(())
     }
 
@@ -355,10 +367,6 @@ impl Session {
             },
             (None, None) => return Ok(None),
         };
-        if message.expiry_left_s(cx.now_ms) == Some(0) {
-            cx.stats.dropped_expired.count();
-            return Ok(None);
-        }
         let qos = manner.qos.min(message.qos);
         Ok(Some((message, OwnedManner { qos, retain: manner.retain, identifiers: manner.identifiers })))
     }

@@ -13,7 +13,7 @@ use crate::hook::{Ask, Grant};
 use crate::message::Message;
 use crate::retained::Resume;
 use crate::source::{SourceGrant, SourceId, SourceKind};
-use crate::store::{Cursors, InFlight, SessionRecord, StoreError, StoredSubscription};
+use crate::store::{StoreError, StoredSession, StoredSubscription};
 use crate::topic::is_system;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -185,7 +185,7 @@ impl Session {
                 }
                 Grant::Granted { qos, plain, sources } => {
                     let mut subscription = wanted.subscription;
-                    subscription.qos = subscription.qos.min(qos).min(QoS::AtLeastOnce);
+                    subscription.qos = subscription.qos.min(qos);
                     codes.push(subscription.qos.granted());
                     changed = true;
                     let new = !self.is_subscribed(&subscription.filter);
@@ -368,18 +368,22 @@ impl Session {
     /// A stored session comes back: its subscriptions with what the application grants them now, its cursors, and what was in flight.
     pub(crate) fn resume(
         &mut self,
-        record: &SessionRecord,
-        cursors: &Cursors,
+        stored: &StoredSession,
         grants: Vec<Grant>,
         cx: &Context<'_>,
         turn: &mut Turn,
     ) -> Result<(), Close> {
+        let StoredSession { record, cursors, received } = stored;
         let cursor = |source: &SourceId| {
             cursors.positions.iter().find(|(known, _)| known == source).map(|(_, at)| *at)
         };
         let queue_cursor = cursor(&QUEUE);
         if queue_cursor.is_some() {
             self.read_queue(queue_cursor, cx)?;
+        }
+        self.born = record.born;
+        for id in received.iter().filter_map(|id| PacketId::new(*id)) {
+            self.exactly_once().received_before(id);
         }
         self.recheck.revoked_up_to = record.revoked_up_to;
         for (subscription, grant) in record.subscriptions.iter().zip(grants) {
@@ -411,39 +415,7 @@ impl Session {
                 self.feeds.push(Feed::new(source.clone(), SourceKind::Log, *at));
             }
         }
-        if record.clean_stop {
-            self.resend(&record.in_flight, cx)?;
-        }
-        Ok(())
-    }
-
-    /// Sends what was in flight again, with its old packet ids, in its old order, DUP set [MQTT-4.4.0-1], [MQTT-3.3.1-1].
-    fn resend(&mut self, in_flight: &[InFlight], cx: &Context<'_>) -> Result<(), Close> {
-        let in_flight = &in_flight[..in_flight.len().min(self.terms.window)];
-        let mut found = Vec::new();
-        for index in 0..self.feeds.len() {
-            let feed = &mut self.feeds[index];
-            let mine = |message: &&InFlight| message.source == feed.source;
-            let Some(last) = in_flight.iter().filter(mine).map(|message| message.position).max() else {
-                continue;
-            };
-            if !feed.is_read() {
-                continue;
-            }
-            let positions: Vec<u64> = in_flight.iter().filter(mine).map(|message| message.position).collect();
-            let items = super::pump::read_range(&self.client, feed, last, cx)?;
-            feed.resume(&items, last, &positions);
-            found.extend(items.into_iter().map(|item| (index, item)));
-        }
-        for message in in_flight {
-            let Some(packet_id) = PacketId::new(message.packet_id) else { continue };
-            let here = |(index, item): &&(usize, crate::source::Item)| {
-                item.position == message.position && self.feeds[*index].source == message.source
-            };
-            if let Some((index, item)) = found.iter().find(here).cloned() {
-                self.resend_item(index, &item, packet_id, cx)?;
-            }
-        }
+        self.resume_in_flight(record, cursors);
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! What one step of a session wants done by the one who drives it.
 
-use crate::codec::ReasonCode;
+use crate::codec::{PacketId, ReasonCode};
 use crate::hook::{Ask, Command};
 use crate::message::Message;
 use crate::source::SourceId;
-use crate::store::StoredSubscription;
+use crate::store::{Received, StoredSubscription};
 use std::sync::Arc;
 
 /// Why a connection ends.
@@ -32,6 +32,8 @@ pub(crate) struct Plain {
     /// Names it until it is answered; 0 when nobody waits.
     pub(crate) token: u64,
     pub(crate) message: Message,
+    /// Committed with what it does: it is not carried out again.
+    pub(crate) received: Option<Received>,
 }
 
 /// A change to the router's index.
@@ -63,6 +65,10 @@ pub(crate) struct Turn {
     pub(crate) revoked: bool,
     /// Retained messages for the session's own queue.
     pub(crate) enqueue: Vec<Message>,
+    /// The client has released these QoS 2 publishes: to be stored, and [`Event::Released`](crate::link::Event::Released) to come back.
+    pub(crate) release: Vec<PacketId>,
+    /// The cursors are to be stored with the flights, and [`Event::FlightsStored`](crate::link::Event::FlightsStored) to come back.
+    pub(crate) store_flights: bool,
     /// The session's record is to be stored, and [`Event::Stored`](crate::link::Event::Stored) to come back.
     pub(crate) save: bool,
 }
@@ -79,6 +85,8 @@ impl Turn {
             && self.recheck.is_none()
             && !self.revoked
             && self.enqueue.is_empty()
+            && self.release.is_empty()
+            && !self.store_flights
             && !self.save
     }
 }

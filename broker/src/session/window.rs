@@ -3,7 +3,7 @@
 //! Ids go round from 1 to 65,535 and are never those of a message still in flight [MQTT-2.2.1-4]. Slots are kept in the order sent.
 
 use super::feed::FeedIndex;
-use crate::codec::PacketId;
+use crate::codec::{PacketId, QoS};
 use std::collections::VecDeque;
 
 /// How far packet ids jump after an unclean stop, so that an acknowledgement of a message from before is not taken for
@@ -24,9 +24,28 @@ pub(crate) enum Origin {
     },
 }
 
+/// Which acknowledgement a message waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// QoS 1: PUBACK.
+    Puback,
+    /// QoS 2: PUBREC.
+    Pubrec,
+    /// QoS 2, received by the client: PUBCOMP.
+    Pubcomp,
+}
+
+impl Awaits {
+    /// What a message that is sent waits for first.
+    pub(crate) fn first(qos: QoS) -> Awaits {
+        if qos == QoS::ExactlyOnce { Awaits::Pubrec } else { Awaits::Puback }
+    }
+}
+
 #[derive(Debug)]
 struct Slot {
     id: PacketId,
+    awaits: Awaits,
     origin: Origin,
     /// How many messages had been sent before it.
     sent: u64,
@@ -38,6 +57,8 @@ pub(crate) struct Window {
     slots: VecDeque<Slot>,
     last_id: u16,
     limit: usize,
+    /// Ids of an earlier connection whose messages are to be sent again, and were not yet.
+    reserved: Vec<PacketId>,
     /// How many messages have been sent; starts at a full round, before which are those of earlier connections.
     sent: u64,
 }
@@ -48,7 +69,7 @@ const ROUND: u64 = 65_535;
 impl Window {
     /// A window of `limit` messages; the first id is the one after `last_id`.
     pub(crate) fn new(limit: usize, last_id: u16) -> Window {
-        Window { slots: VecDeque::new(), last_id, limit, sent: ROUND }
+        Window { slots: VecDeque::new(), last_id, limit, reserved: Vec::new(), sent: ROUND }
     }
 
     /// Whether another message may be sent.
@@ -62,30 +83,58 @@ impl Window {
     }
 
     /// Takes the next free id for a message.
-    pub(crate) fn send(&mut self, origin: Origin) -> PacketId {
+    pub(crate) fn send(&mut self, awaits: Awaits, origin: Origin) -> PacketId {
         debug_assert!(self.has_room());
         let mut id = following(self.last_id);
         // An id can only be in the way when the oldest message in flight is as old as a round.
         let aged =
             self.slots.front().is_some_and(|oldest| self.sent - oldest.sent >= ROUND - self.limit as u64);
-        while aged && self.slots.iter().any(|slot| slot.id == id) {
+        while self.reserved.contains(&id) || (aged && self.slots.iter().any(|slot| slot.id == id)) {
             id = following(id.get());
         }
         self.last_id = id.get();
-        self.slots.push_back(Slot { id, origin, sent: self.sent });
+        self.slots.push_back(Slot { id, awaits, origin, sent: self.sent });
         self.sent += 1;
         id
     }
 
-    /// Puts a message of an earlier connection back in flight, under its old id.
-    pub(crate) fn resend(&mut self, id: PacketId, origin: Origin) {
-        self.slots.push_back(Slot { id, origin, sent: 0 });
+    /// Keeps an id for a message of an earlier connection.
+    pub(crate) fn reserve(&mut self, id: PacketId) {
+        self.reserved.push(id);
     }
 
-    /// The client acknowledged an id; what it was, or `None` when nothing like it is in flight.
+    /// Lets go of an id that was kept: its message is not there any more.
+    pub(crate) fn unreserve(&mut self, id: PacketId) {
+        self.reserved.retain(|reserved| *reserved != id);
+    }
+
+    /// Whether an id is kept.
+    pub(crate) fn is_reserved(&self, id: PacketId) -> bool {
+        self.reserved.contains(&id)
+    }
+
+    /// Puts a message of an earlier connection back in flight, under its old id.
+    pub(crate) fn resend(&mut self, id: PacketId, awaits: Awaits, origin: Origin) {
+        self.unreserve(id);
+        self.slots.push_back(Slot { id, awaits, origin, sent: 0 });
+    }
+
+    /// What the message of an id waits for; `None` when nothing like it is in flight.
+    pub(crate) fn awaits(&self, id: PacketId) -> Option<Awaits> {
+        self.slots.iter().find(|slot| slot.id == id).map(|slot| slot.awaits)
+    }
+
+    /// The client is done with the message of an id; what it was, or `None` when nothing like it is in flight.
     pub(crate) fn acknowledge(&mut self, id: PacketId) -> Option<Origin> {
         let index = self.slots.iter().position(|slot| slot.id == id)?;
         self.slots.remove(index).map(|slot| slot.origin)
+    }
+
+    /// The client has received the QoS 2 message of an id. It stays in flight [MQTT-3.3.4-9], and its origin is done with.
+    pub(crate) fn received(&mut self, id: PacketId) -> Option<Origin> {
+        let slot = self.slots.iter_mut().find(|slot| slot.id == id && slot.awaits == Awaits::Pubrec)?;
+        slot.awaits = Awaits::Pubcomp;
+        Some(std::mem::replace(&mut slot.origin, Origin::Plain))
     }
 
     /// Forgets a message that a newer one takes the place of. Its id is not used again for a round.
@@ -95,9 +144,9 @@ impl Window {
         });
     }
 
-    /// The messages of feeds that are in flight, in the order sent.
+    /// The QoS 1 messages of feeds that are in flight, in the order sent.
     pub(crate) fn feeds_in_flight(&self) -> impl Iterator<Item = (PacketId, FeedIndex, u64)> {
-        self.slots.iter().filter_map(|slot| match slot.origin {
+        self.slots.iter().filter(|slot| slot.awaits == Awaits::Puback).filter_map(|slot| match slot.origin {
             Origin::Feed { feed, position } => Some((slot.id, feed, position)),
             Origin::Plain => None,
         })
@@ -124,7 +173,7 @@ mod tests {
         let mut window = Window::new(1, 65_534);
         let mut ids = Vec::new();
         for _ in 0..3 {
-            let id = window.send(Origin::Plain);
+            let id = window.send(Awaits::Puback, Origin::Plain);
             assert!(window.acknowledge(id).is_some());
             ids.push(id.get());
         }
@@ -141,13 +190,13 @@ mod tests {
                 // Most of a round passes, so that old ids are met again.
                 if pick % 3 == 0 && window.has_room() {
                     for _ in 0..65_530 {
-                        let id = window.send(Origin::Plain);
+                        let id = window.send(Awaits::Puback, Origin::Plain);
                         prop_assert!(!in_flight.contains(&id));
                         window.acknowledge(id);
                     }
                 }
                 if window.has_room() && pick % 2 == 0 {
-                    let id = window.send(Origin::Plain);
+                    let id = window.send(Awaits::Puback, Origin::Plain);
                     prop_assert!(!in_flight.contains(&id));
                     in_flight.push(id);
                 } else if !in_flight.is_empty() {

@@ -41,6 +41,57 @@ pub struct StoredSession {
     pub record: SessionRecord,
     /// Where it stands in each source; changes far more often than the record, and is stored apart from it.
     pub cursors: Cursors,
+    /// Packet ids of the client's QoS 2 publishes that were carried out and not released by PUBREL.
+    pub received: Vec<u16>,
+}
+
+/// A QoS 2 publish of a client, from what it does being durable until PUBREL: a PUBLISH of this packet id is the same one
+/// [MQTT-4.3.3-10].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Whose.
+    pub session: SessionKey,
+    /// Its packet id.
+    pub packet_id: u16,
+    /// [`SessionRecord::born`] of the session: one that comes later under the same name has not received it.
+    pub born: u64,
+}
+
+/// A QoS 2 message to the client, from before it is sent until the client is done with it and the cursor has passed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flight {
+    /// Its packet id, in every connection of the session.
+    pub packet_id: u16,
+    /// The source it came from.
+    pub source: SourceId,
+    /// Its position there.
+    pub position: u64,
+    /// How far it is.
+    pub stage: FlightStage,
+}
+
+/// How far a QoS 2 message to a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FlightStage {
+    /// It may have been sent; PUBREC is to come.
+    Sent,
+    /// The client has it; PUBREL may have been sent, PUBCOMP is to come.
+    Released,
+    /// PUBCOMP came. Kept while the cursor stands before it, so that it is not sent a second time.
+    Done,
+}
+
+impl FlightStage {
+    /// The stage with this number; numbers are stored and never change.
+    pub const fn from_u8(number: u8) -> Option<FlightStage> {
+        match number {
+            0 => Some(FlightStage::Sent),
+            1 => Some(FlightStage::Released),
+            2 => Some(FlightStage::Done),
+            _ => None,
+        }
+    }
 }
 
 /// Where a session stands in each source, and the packet id it used last.
@@ -50,6 +101,8 @@ pub struct Cursors {
     pub positions: Vec<(SourceId, u64)>,
     /// The packet id used last when the cursors were stored.
     pub last_packet_id: u16,
+    /// QoS 2 messages on their way to the client.
+    pub flights: Vec<Flight>,
 }
 
 /// A cursor that moved, with the items that were acknowledged on the way.
@@ -108,7 +161,11 @@ pub enum StoreOp {
     PutSession(SessionKey, Box<SessionRecord>),
     /// Writes all cursors of a session.
     PutCursors(SessionKey, Cursors),
-    /// Removes a session with its cursors and its queue.
+    /// Remembers a QoS 2 publish of the client.
+    Receive(Received),
+    /// Forgets these packet ids of QoS 2 publishes: the client will not repeat them [MQTT-4.3.3-11].
+    Release(SessionKey, Vec<u16>),
+    /// Removes a session with its cursors, its queue and the QoS 2 publishes it remembers.
     RemoveSession(SessionKey),
     /// Appends a plain message to a session's queue at this position.
     Enqueue(SessionKey, u64, Message),
@@ -179,7 +236,7 @@ pub trait Store: Send + Sync + 'static {
     /// Commits all ops as one. `done` is called after every earlier commit's, when this one is durable.
     fn commit(&self, ops: Vec<StoreOp>, done: Option<Committed>);
 
-    /// Cursors moved. Rides on the next commit, and waits for one at most a few milliseconds; a crash in between
-    /// delivers again, it never skips.
+    /// Cursors moved; flights stay as they were stored. Rides on the next commit, and waits for one at most a few milliseconds; a
+    /// crash in between delivers again, it never skips.
     fn cursors_moved(&self, key: &SessionKey, moves: Vec<CursorMove>, last_packet_id: u16);
 }

@@ -3,8 +3,8 @@
 //! A commit is done when the call returns. Nothing outlives the process, so no session of an earlier process is ever found.
 
 use super::{
-    Committed, CursorMove, Cursors, Due, Held, RetainedPage, SessionKey, SessionRecord, Store, StoreError,
-    StoreOp, StoredSession,
+    Committed, CursorMove, Cursors, Due, Held, Received, RetainedPage, SessionKey, SessionRecord, Store,
+    StoreError, StoreOp, StoredSession,
 };
 use crate::config::{Clock, SystemClock};
 use crate::message::Message;
@@ -24,6 +24,8 @@ pub struct RamStore {
 
 struct Tables {
     sessions: BTreeMap<SessionKey, (SessionRecord, Cursors)>,
+    /// With the birth of the session that received them.
+    received: BTreeMap<SessionKey, BTreeMap<u16, u64>>,
     queues: BTreeMap<SessionKey, Queue>,
     retained: RamTopics<Message>,
     due: BTreeSet<(u64, SessionKey, u8)>,
@@ -49,6 +51,7 @@ impl RamStore {
     pub fn new(clock: Arc<dyn Clock>) -> RamStore {
         let tables = Tables {
             sessions: BTreeMap::new(),
+            received: BTreeMap::new(),
             queues: BTreeMap::new(),
             retained: RamTopics::new(Message::weight),
             due: BTreeSet::new(),
@@ -67,8 +70,17 @@ impl Tables {
                 self.trim_queue(&key, &cursors.positions);
                 self.sessions.entry(key).or_default().1 = cursors;
             }
+            StoreOp::Receive(Received { session, packet_id, born }) => {
+                self.received.entry(session).or_default().insert(packet_id, born);
+            }
+            StoreOp::Release(key, packet_ids) => {
+                if let Some(received) = self.received.get_mut(&key) {
+                    received.retain(|packet_id, _| !packet_ids.contains(packet_id));
+                }
+            }
             StoreOp::RemoveSession(key) => {
                 self.sessions.remove(&key);
+                self.received.remove(&key);
                 if let Some(queue) = self.queues.remove(&key) {
                     self.left(&queue.messages);
                 }
@@ -103,6 +115,13 @@ impl Tables {
         }
     }
 
+    fn stored(&self, key: &SessionKey) -> Option<StoredSession> {
+        let (record, cursors) = self.sessions.get(key)?.clone();
+        let received = self.received.get(key).into_iter().flatten();
+        let received = received.filter(|(_, born)| **born == record.born).map(|(id, _)| *id).collect();
+        Some(StoredSession { record, cursors, received })
+    }
+
     fn trim_queue(&mut self, key: &SessionKey, positions: &[(SourceId, u64)]) {
         let cursor = positions.iter().find(|(source, _)| &*source.0 == SourceId::QUEUE);
         if let (Some((_, at)), Some(queue)) = (cursor, self.queues.get_mut(key)) {
@@ -122,8 +141,7 @@ impl Tables {
 impl Store for RamStore {
     fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>, StoreError> {
         let tables = self.tables.lock();
-        let stored = tables.sessions.get(key).cloned();
-        Ok(stored.map(|(record, cursors)| StoredSession { record, cursors }))
+        Ok(tables.stored(key))
     }
 
     fn read_queue(&self, key: &SessionKey, after: u64, limit: ReadLimit) -> Result<Read, StoreError> {
@@ -181,10 +199,13 @@ impl Store for RamStore {
     }
 
     fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError> {
-        let sessions = self.tables.lock().sessions.clone();
-        for (key, (record, cursors)) in sessions {
-            if record.subscriptions.iter().any(|subscription| subscription.plain) {
-                visit(key, StoredSession { record, cursors });
+        let keys: Vec<SessionKey> = self.tables.lock().sessions.keys().cloned().collect();
+        for key in keys {
+            let stored = self.tables.lock().stored(&key);
+            if let Some(stored) = stored
+                && stored.record.subscriptions.iter().any(|subscription| subscription.plain)
+            {
+                visit(key, stored);
             }
         }
         Ok(())

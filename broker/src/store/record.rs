@@ -28,10 +28,13 @@ pub struct SessionRecord {
     pub subscriptions: Vec<StoredSubscription>,
     /// The will of the connection, until it is published or discarded [MQTT-3.1.2-8].
     pub will: Option<StoredWill>,
-    /// Messages sent and not acknowledged when the connection ended, in the order sent [MQTT-4.6.0-1].
+    /// QoS 1 messages sent and not acknowledged when the connection ended, in the order sent [MQTT-4.6.0-1]. Those of QoS 2 are with
+    /// the cursors: [`Cursors::flights`](super::Cursors::flights).
     pub in_flight: Vec<InFlight>,
     /// The packet id used last.
     pub last_packet_id: u16,
+    /// Tells this session from one that had its name before: the connection that began it.
+    pub born: u64,
     /// Messages in the session's queue up to here may have been put there for a filter that was revoked since: each is delivered
     /// only if a filter that is left matches it.
     pub revoked_up_to: u64,
@@ -121,6 +124,7 @@ impl SessionRecord {
         out.u8(u8::from(self.clean_stop));
         out.u16(self.last_packet_id);
         out.u64(self.revoked_up_to);
+        out.u64(self.born);
         out.u32(self.subscriptions.len() as u32);
         for subscription in &self.subscriptions {
             out.bytes(subscription.filter.as_bytes());
@@ -161,7 +165,7 @@ impl SessionRecord {
         let disconnected_ms = input.u64()?;
         let clean_stop = input.u8()? != 0;
         let last_packet_id = input.u16()?;
-        let revoked_up_to = if version < 2 { 0 } else { input.u64()? };
+        let (revoked_up_to, born) = if version < 2 { (0, 0) } else { (input.u64()?, input.u64()?) };
         let mut subscriptions = Vec::new();
         for _ in 0..input.u32()? {
             let filter = Arc::from(input.str()?);
@@ -196,6 +200,7 @@ impl SessionRecord {
             will,
             in_flight,
             last_packet_id,
+            born,
             revoked_up_to,
         })
     }
@@ -305,7 +310,7 @@ mod tests {
 
     prop_compose! {
         fn any_record()(
-            expiry_s: u32, disconnected_ms: u64, clean_stop: bool, last_packet_id: u16, revoked_up_to: u64,
+            expiry_s: u32, disconnected_ms: u64, clean_stop: bool, last_packet_id: u16, born: u64, revoked_up_to: u64,
             subscriptions in proptest::collection::vec(any_subscription(), 0..4),
             will in proptest::option::of(any_will()),
             in_flight in proptest::collection::vec((any::<u16>(), "[a-z$/]{1,9}", any::<u64>()), 0..4),
@@ -314,7 +319,7 @@ mod tests {
                 .into_iter()
                 .map(|(packet_id, source, position)| InFlight { packet_id, source: SourceId::new(&source), position })
                 .collect();
-            SessionRecord { expiry_s, disconnected_ms, clean_stop, subscriptions, will, in_flight, last_packet_id, revoked_up_to }
+            SessionRecord { expiry_s, disconnected_ms, clean_stop, subscriptions, will, in_flight, last_packet_id, born, revoked_up_to }
         }
     }
 
@@ -337,7 +342,7 @@ mod tests {
         let mut bytes = record.encode();
         bytes[0] = 1;
         // Behind version, expiry, time, flag and packet id.
-        bytes.drain(16..24);
+        bytes.drain(16..32);
         assert_eq!(SessionRecord::decode(&bytes), Ok(record));
     }
 

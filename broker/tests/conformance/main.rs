@@ -8,7 +8,7 @@
 mod support;
 
 /// The highest QoS of the server.
-const HIGHEST_QOS: u8 = 1;
+const HIGHEST_QOS: u8 = 2;
 
 mod door;
 mod raw;

@@ -13,6 +13,7 @@ pub use read::*;
 
 use crate::support::PATIENCE;
 use chasqui_broker::codec::Version;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -68,6 +69,8 @@ pub struct Raw {
     pub stream: TcpStream,
     pub version: Version,
     incoming: Vec<u8>,
+    /// Messages that came while a PUBREL was waited for.
+    early: VecDeque<(u8, Vec<u8>)>,
 }
 
 impl Raw {
@@ -75,7 +78,7 @@ impl Raw {
     pub async fn open(address: SocketAddr, version: Version) -> Raw {
         let stream = TcpStream::connect(address).await.expect("the server listens");
         stream.set_nodelay(true).expect("a TCP socket");
-        Raw { stream, version, incoming: Vec::new() }
+        Raw { stream, version, incoming: Vec::new(), early: VecDeque::new() }
     }
 
     /// A clean session.
@@ -111,6 +114,13 @@ impl Raw {
 
     /// The next packet, its first byte and its body, or `None` when the server has closed the connection.
     pub async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+        match self.early.pop_front() {
+            Some(packet) => Some(packet),
+            None => self.read().await,
+        }
+    }
+
+    async fn read(&mut self) -> Option<(u8, Vec<u8>)> {
         tokio::time::timeout(PATIENCE, async {
             loop {
                 if let Some((packet, len)) = whole(&self.incoming) {
@@ -185,6 +195,18 @@ impl Raw {
             1 => self.send(&ack(PUBACK, message.packet_id)).await,
             _ => {
                 self.send(&ack(PUBREC, message.packet_id)).await;
+                // What else is published may come first.
+                let mut early = VecDeque::new();
+                while let Some((first, body)) = self.read().await {
+                    let is_message = first & 0xF0 == 0x30;
+                    early.push_back((first, body));
+                    if !is_message {
+                        break;
+                    }
+                }
+                let pubrel = early.pop_back().expect("the connection is open");
+                self.early.append(&mut early);
+                self.early.push_front(pubrel);
                 assert_eq!(self.reasoned(PUBREL).await.packet_id, message.packet_id);
                 self.send(&ack(PUBCOMP, message.packet_id)).await;
             }
