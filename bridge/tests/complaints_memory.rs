@@ -78,7 +78,7 @@ fn load(data: &Path, messages: u64, bytes: usize) {
         subscriptions: vec![subscription],
         ..SessionRecord::default()
     };
-    let cursors = Cursors { positions: vec![(SourceId::new(SourceId::QUEUE), 1)], last_packet_id: 0 };
+    let cursors = Cursors { positions: vec![(SourceId::new(SourceId::QUEUE), 1)], ..Cursors::default() };
     store.commit(
         vec![StoreOp::PutSession(key.clone(), Box::new(record)), StoreOp::PutCursors(key.clone(), cursors)],
         None,

@@ -1,6 +1,7 @@
 //! What users of other brokers lost messages to. Each test is the situation of one report, and has its name.
 //!
-//! What is about memory is in `complaints_memory.rs`, what needs a store on disk in `bridge/tests`.
+//! What is about memory is in `complaints_memory.rs`, what needs a store on disk in `bridge/tests`; a client that is slow is in `slow.rs`
+//! (mochi 95), access that is revoked in `recheck.rs` (emqx 3487).
 
 mod support;
 

@@ -130,7 +130,7 @@ async fn reaches_nobody(publisher: &mut Client, topic: &str) {
 }
 
 #[tokio::test]
-async fn revoking_access_ends_live_subscriptions() {
+async fn revoking_access_leaves_live_subscriptions_emqx_3487() {
     both(|version| async move {
         let (server, hook) = start().await;
         for (hello, kept) in [(Hello::new(version, "c"), false), (Hello::new(version, "k").kept(), true)] {

@@ -114,6 +114,7 @@ enum Answer {
     Refusal(u8, Vec<u8>),
 }
 
+#[allow(clippy::match_same_arms)] // Each with its reason.
 fn answer(row: &Accepted) -> Answer {
     match row.name {
         // The smallest CONNACK of 5.0 has five bytes: there is no way to let it in [MQTT-3.1.2-24].
