@@ -1,4 +1,5 @@
-//! What tests of several crates share: a client that speaks raw packets over a real socket, and [`history`], which knows what a
+//! What tests of several crates share: a client that speaks raw packets over a real socket, [`certificates`] and [`transport`] for
+//! TLS and WebSocket, and [`history`], which knows what a
 //! server promises and checks what clients saw against it.
 //!
 //! The client says exactly what a test wants said, in either version of MQTT, and hides nothing of what comes back. It panics where a server does
@@ -6,7 +7,9 @@
 
 #![allow(clippy::missing_panics_doc)] // It is for tests: panicking is how it reports.
 
+pub mod certificates;
 pub mod history;
+pub mod transport;
 
 use bytes::{Bytes, BytesMut};
 use chasqui_broker::codec::client::{self, ServerPacket};
@@ -20,7 +23,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Longer than anything takes that works; only a test that fails waits so long.
@@ -97,10 +100,10 @@ pub fn text(text: &str) -> ByteStr {
     ByteStr::try_from(text).expect("texts of tests are valid")
 }
 
-/// A client on a raw socket.
-pub struct Client {
+/// A client on a raw socket, or on whatever carries its bytes.
+pub struct Client<S = TcpStream> {
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: S,
     /// What encoders are to obey.
     pub peer: Peer,
     /// What the server said to CONNECT.
@@ -121,8 +124,20 @@ impl Client {
 
     /// Connects; the CONNACK says how it went.
     pub async fn try_connect(address: SocketAddr, hello: &Hello) -> Client {
-        let stream = TcpStream::connect(address).await.expect("the server listens");
-        stream.set_nodelay(true).expect("a TCP socket");
+        Client::over(tcp(address).await, hello).await
+    }
+}
+
+/// Opens a connection.
+pub async fn tcp(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).await.expect("the server listens");
+    stream.set_nodelay(true).expect("a TCP socket");
+    stream
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// Says CONNECT on a connection that is open; the CONNACK says how it went.
+    pub async fn over(stream: S, hello: &Hello) -> Client<S> {
         let peer = Peer::unlimited(hello.0.version);
         let mut client = Client {
             stream,

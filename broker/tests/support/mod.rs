@@ -96,6 +96,11 @@ impl Hook for PlainHook {
     }
 }
 
+/// A store in memory that has the broker's clock.
+pub fn ram_store(config: &Config) -> RamStore {
+    RamStore::new(Arc::clone(&config.clock))
+}
+
 /// A broker on a port of its own, in this process.
 pub struct Server {
     pub broker: Broker,
@@ -109,7 +114,7 @@ impl Server {
     }
 
     pub async fn start_with(config: Config) -> Server {
-        let store = Arc::new(RamStore::new(Arc::clone(&config.clock)));
+        let store = Arc::new(ram_store(&config));
         Server::start_on(config, Arc::new(PlainHook), store).await
     }
 
