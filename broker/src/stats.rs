@@ -1,4 +1,6 @@
 //! What the broker counts. Every drop and every refusal has a reason, and every reason a counter.
+//!
+//! Names are read outside: `$SYS/chasqui/` has them all, and what begins with `dropped_` is summed up there.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
