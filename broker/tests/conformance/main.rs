@@ -7,9 +7,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-/// The highest QoS of the server.
-const HIGHEST_QOS: u8 = 2;
-
 mod door;
 mod raw;
 mod statements;
@@ -22,6 +19,7 @@ mod connect;
 mod delivery;
 mod format;
 mod publish;
+mod qos2;
 mod retained;
 mod sessions;
 mod subscribe;

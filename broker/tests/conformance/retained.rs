@@ -1,6 +1,5 @@
 //! Section 3.3.1.3: RETAIN, what is kept for a topic and who gets it.
 
-use crate::HIGHEST_QOS;
 use crate::raw::{Message, Pub, Raw};
 use crate::support::{Server, both};
 use chasqui_broker::codec::Version;
@@ -44,20 +43,19 @@ async fn a_retained_message_is_kept_with_its_qos() {
     both(|version| async move {
         let server = Server::start().await;
         let mut publisher = Raw::connect(server.address, version, "p").await;
-        for qos in 0..=HIGHEST_QOS {
+        for qos in 0..=2 {
             let publish = Pub::new(&format!("r/{qos}"), "x").qos(qos, 9).retained();
             publisher.publish(&publish).await;
         }
         let mut client = Raw::connect(server.address, version, "c").await;
         client.subscribe(&[("r/+", 2)]).await;
         let mut seen = Vec::new();
-        for _ in 0..=HIGHEST_QOS {
+        for _ in 0..=2 {
             let message = client.take().await;
             seen.push((message.topic, message.qos));
         }
         seen.sort_unstable();
-        let expected: Vec<_> = (0..=HIGHEST_QOS).map(|qos| (format!("r/{qos}"), qos)).collect();
-        assert_eq!(seen, expected);
+        assert_eq!(seen, [("r/0".to_owned(), 0), ("r/1".to_owned(), 1), ("r/2".to_owned(), 2)]);
     })
     .await;
 }

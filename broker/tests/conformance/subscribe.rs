@@ -1,11 +1,11 @@
 //! Sections 3.8 to 3.11: SUBSCRIBE and UNSUBSCRIBE, and what their answers say.
 
-use crate::HIGHEST_QOS;
 use crate::raw::{
     Hello, PUBACK, Pub, Put, Raw, SUBACK, SUBSCRIBE, UNSUBACK, UNSUBSCRIBE, ack, field, id, packet,
     subscribe, unsubscribe,
 };
 use crate::support::{Server, both};
+use chasqui_broker::Config;
 use chasqui_broker::codec::Version;
 
 const NO_LOCAL: u8 = 0x04;
@@ -94,7 +94,7 @@ async fn no_local_keeps_own_messages_away_and_no_others() {
     let kept = Hello::kept(version, "c");
     let (mut client, _) = Raw::hello(server.address, &kept).await;
     client.subscribe(&[("a", 1 | NO_LOCAL), ("b", 1)]).await;
-    for qos in 0..=HIGHEST_QOS {
+    for qos in 0..=2 {
         client.publish(&Pub::new("a", "own").qos(qos, 1)).await;
         client.nothing().await;
     }
@@ -215,11 +215,11 @@ async fn several_filters_are_answered_as_one_each_in_its_place() {
         let mut client = Raw::connect(server.address, version, "c").await;
         let refused = if version == Version::V5 { 0x87 } else { 0x80 };
         let filters = [("a", 1), ("no/a", 1), ("b/#", 0), ("a", 0), ("no/+", 0), ("c", 2)];
-        assert_eq!(client.subscribe(&filters).await, [1, refused, 0, 0, refused, HIGHEST_QOS]);
+        assert_eq!(client.subscribe(&filters).await, [1, refused, 0, 0, refused, 2]);
         // The later `a` has replaced the earlier one.
         let mut publisher = Raw::connect(server.address, version, "p").await;
-        for (topic, qos) in [("a", 0), ("b/x", 0), ("c", HIGHEST_QOS)] {
-            publisher.publish(&Pub::new(topic, "x").qos(HIGHEST_QOS, 1)).await;
+        for (topic, qos) in [("a", 0), ("b/x", 0), ("c", 2)] {
+            publisher.publish(&Pub::new(topic, "x").qos(2, 1)).await;
             let message = client.take().await;
             assert_eq!((&*message.topic, message.qos), (topic, qos));
         }
@@ -233,10 +233,10 @@ async fn suback_grants_the_qos_that_is_kept() {
     both(|version| async move {
         let server = Server::start().await;
         for wanted in 0..=2 {
-            for published in 0..=HIGHEST_QOS {
+            for published in 0..=2 {
                 let mut client = Raw::connect(server.address, version, "c").await;
                 let granted = client.subscribe(&[("a", wanted)]).await;
-                assert_eq!(granted, [wanted.min(HIGHEST_QOS)]);
+                assert_eq!(granted, [wanted]);
                 let mut publisher = Raw::connect(server.address, version, "p").await;
                 publisher.publish(&Pub::new("a", "x").qos(published, 1)).await;
                 assert_eq!(client.take().await.qos, granted[0].min(published));
@@ -244,6 +244,19 @@ async fn suback_grants_the_qos_that_is_kept() {
                 publisher.goodbye().await;
             }
         }
+    })
+    .await;
+}
+
+/// Codes of a SUBACK on 3.1.1 are 0, 1, 2 and 0x80, whatever the reason for a refusal is.
+#[tokio::test]
+async fn suback_has_a_code_of_its_own() {
+    both(|version| async move {
+        let server = Server::start_with(Config { max_subscriptions: 2, ..Config::default() }).await;
+        let mut client = Raw::connect(server.address, version, "c").await;
+        let (forbidden, too_many) = if version == Version::V5 { (0x87, 0x97) } else { (0x80, 0x80) };
+        assert_eq!(client.subscribe(&[("no/a", 0), ("a", 0)]).await, [forbidden, 0]);
+        assert_eq!(client.subscribe(&[("b", 1), ("c", 0)]).await, [1, too_many]);
     })
     .await;
 }
@@ -330,7 +343,7 @@ async fn after_unsubscribe_what_was_begun_is_completed() {
         client.subscribe(&[("a", 2)]).await;
         let mut publisher = Raw::connect(server.address, version, "p").await;
         publisher.publish(&Pub::new("a", "1").qos(1, 1)).await;
-        publisher.publish(&Pub::new("a", "2").qos(HIGHEST_QOS, 1)).await;
+        publisher.publish(&Pub::new("a", "2").qos(2, 1)).await;
         let begun = [client.message().await, client.message().await];
         client.send(&unsubscribe(version, 1, &["a"])).await;
         client.codes(UNSUBACK).await;
