@@ -44,6 +44,10 @@ pub struct Config {
     /// Publishes of a client that may wait for their acknowledgement; announced as Receive Maximum on 5.0. On 3.1.1 the
     /// server reads no further packet of that client until one is answered.
     pub receive_maximum: u16,
+    /// Topic aliases a client may use; announced as Topic Alias Maximum on 5.0.
+    pub topic_alias_maximum: u16,
+    /// Topic aliases that the server uses towards a client at most, whatever its Topic Alias Maximum.
+    pub topic_aliases_sent: u16,
     /// The longest session expiry a client may ask for, seconds; `u32::MAX` is for ever. Also what a 3.1.1 session without
     /// Clean Session gets.
     pub max_session_expiry_s: u32,
@@ -79,6 +83,8 @@ impl Default for Config {
             window_v311: 32,
             window_v5: 128,
             receive_maximum: 128,
+            topic_alias_maximum: 32,
+            topic_aliases_sent: 16,
             max_session_expiry_s: u32::MAX,
             max_keep_alive_s: 0,
             max_topic_levels: 128,

@@ -101,6 +101,31 @@ pub enum Admission {
     Refused(ReasonCode, String),
 }
 
+/// One enhanced authentication of one client by some method (4.12), such as SCRAM: steps until it is let in or turned away.
+pub trait Exchange: Send {
+    /// Takes the client's data, the first of it from CONNECT or from the AUTH that asks for authentication again. Runs where blocking
+    /// is allowed.
+    fn step(&mut self, data: Option<&[u8]>) -> AuthStep;
+}
+
+/// What comes of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthStep {
+    /// The client is asked for more, with this data.
+    Continue(Option<Bytes>),
+    /// Let in, as `owner`. One that authenticates again must be the same owner; its roles stay.
+    Admitted {
+        /// Whose session this is.
+        owner: Arc<str>,
+        /// What it may do.
+        roles: Roles,
+        /// The method's last data, for CONNACK or AUTH.
+        data: Option<Bytes>,
+    },
+    /// Turned away, with the reason code of CONNACK or DISCONNECT and a sentence for the log.
+    Refused(ReasonCode, String),
+}
+
 /// Where a PUBLISH goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
@@ -224,6 +249,16 @@ pub trait Hook: Send + Sync + 'static {
     /// Whether [`Hook::authenticate`] answers this login at once, so that it need not move to a blocking thread.
     fn is_quick(&self, _login: &Login) -> bool {
         false
+    }
+
+    /// Begins an enhanced authentication; `None` for a method that is not known [MQTT-4.12.0-1]. Runs where blocking is allowed.
+    fn begin_authentication(&self, _method: &str, _login: &Login) -> Option<Box<dyn Exchange>> {
+        None
+    }
+
+    /// What a client that asks for Response Information is told to build its response topics from (3.2.2.3.15).
+    fn response_information(&self, _client: &Client) -> Option<String> {
+        None
     }
 
     /// Where a publish to `topic` goes. Asked once for each publish, unless answers are kept: see [`Hook::route_version`]. What is

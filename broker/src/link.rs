@@ -8,7 +8,7 @@
 //! them end the connection. Tails beyond theirs are forgotten: the session reads the source from the store instead.
 
 use crate::codec::{PacketId, QoS, ReasonCode};
-use crate::hook::{Done, Grant, Standing};
+use crate::hook::{AuthStep, Done, Exchange, Grant, Standing};
 use crate::message::Identifiers;
 use crate::shared::SharedMessage;
 use crate::source::Tail;
@@ -65,6 +65,8 @@ pub enum Event {
     Granted(u64, Result<Vec<Grant>, StoreError>),
     /// A commit of this session is durable, or never will be.
     Stored(u64, Result<(), StoreError>),
+    /// The application took a step of an authentication.
+    Authenticated(u64, Option<Box<dyn Exchange>>, AuthStep),
     /// The end of these QoS 2 publishes is durable.
     Released(u64, Vec<PacketId>),
     /// The QoS 2 messages to this client are durable as they were handed over last.

@@ -124,8 +124,8 @@ fn answer(row: &Accepted) -> Answer {
             return Answer::Refusal(CONNACK, vec![0, 0x8C]);
         }
         "AUTH again" | "AUTH continued without data" => return Answer::Refusal(DISCONNECT, vec![0x82]),
-        // No alias stands for anything here.
-        "an alias with a topic" | "an alias for a topic" => return Answer::Refusal(DISCONNECT, vec![0x94]),
+        // 65,535 is more than the server takes.
+        "an alias for a topic" => return Answer::Refusal(DISCONNECT, vec![0x94]),
         _ => {}
     }
     let (first, body) = (row.bytes[0], body(&row.bytes));

@@ -126,6 +126,11 @@ impl Client {
     pub async fn try_connect(address: SocketAddr, hello: &Hello) -> Client {
         Client::over(tcp(address).await, hello).await
     }
+
+    /// Sends CONNECT, and waits for nothing.
+    pub async fn open(address: SocketAddr, hello: &Hello) -> Client {
+        Client::greet(tcp(address).await, hello).await
+    }
 }
 
 /// Opens a connection.
@@ -138,6 +143,15 @@ pub async fn tcp(address: SocketAddr) -> TcpStream {
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Says CONNECT on a connection that is open; the CONNACK says how it went.
     pub async fn over(stream: S, hello: &Hello) -> Client<S> {
+        let mut client = Client::greet(stream, hello).await;
+        match client.receive().await {
+            ServerPacket::Connack(connack) => client.connack = *connack,
+            other => panic!("CONNACK expected: {other:?}"),
+        }
+        client
+    }
+
+    async fn greet(stream: S, hello: &Hello) -> Client<S> {
         let peer = Peer::unlimited(hello.0.version);
         let mut client = Client {
             stream,
@@ -150,10 +164,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let mut out = Vec::new();
         connect::encode(&mut out, &hello.0).expect("valid");
         client.write(&out).await;
-        match client.receive().await {
-            ServerPacket::Connack(connack) => client.connack = *connack,
-            other => panic!("CONNACK expected: {other:?}"),
-        }
         client
     }
 

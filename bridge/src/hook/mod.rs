@@ -213,6 +213,12 @@ impl Hook for ChatHook {
         self.open.by_name || login.user.is_none()
     }
 
+    fn response_information(&self, client: &Client) -> Option<String> {
+        // Where a device's replies come to without a response topic, and what one may be.
+        let (user, device) = (user_of(&client.session)?, device_of(client)?);
+        Some(format!("u/{}/d/{}/reply", user.as_str(), device.as_str()))
+    }
+
     fn route(&self, client: &Client, topic: &str) -> Route {
         match ParsedTopic::parse(topic) {
             Ok(None) if self.open.generic => Route::Plain,

@@ -105,3 +105,15 @@ async fn a_response_topic_is_answered_with_its_correlation_data_and_must_be_ones
     }
     bob.nothing().await;
 }
+
+#[tokio::test]
+async fn a_device_that_asks_is_told_where_its_replies_come() {
+    let service = Service::start().await;
+    let mut hello = user(Version::V5, "alice", "phone");
+    hello.0.properties.request_response_information = Some(true);
+    let client = service.connect(&hello).await;
+    let told = client.connack.properties.response_information.clone();
+    assert_eq!(told.as_deref(), Some("u/alice/d/phone/reply"));
+    hello.0.client_id = text("no device id");
+    assert_eq!(service.connect(&hello).await.connack.properties.response_information, None);
+}

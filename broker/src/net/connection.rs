@@ -5,6 +5,7 @@
 use super::count;
 use super::handshake::{commit, welcome};
 use super::input::Input;
+use super::login::take_step;
 use super::under_way::Newcomer;
 use super::{Origin, Stream};
 use crate::broker::Inner;
@@ -15,7 +16,7 @@ use crate::plain::Subscriber;
 use crate::registry::Claim;
 use crate::retained::Resume;
 use crate::router::MatchCache;
-use crate::session::{Close, Context, RouteChange, Session, SourceReader, Turn};
+use crate::session::{AuthWork, Close, Context, RouteChange, Session, SourceReader, Turn};
 use crate::source::{Read, ReadLimit, SourceId, SourceKind};
 use crate::stats::Traffic;
 use crate::store::{Due, DueKind, RetainedPage, StoreError, StoreOp};
@@ -267,6 +268,14 @@ impl<S: Stream> Connection<S> {
                 link.push(Event::Rechecked(connection, standings));
             });
             inner.hook.recheck(&client, filters, rechecked);
+        }
+        if let Some(AuthWork { exchange, method, login, data }) = turn.authenticate {
+            let (inner, link, connection) =
+                (Arc::clone(&inner), Arc::clone(&self.claim.link), client.connection);
+            tokio::spawn(async move {
+                let (exchange, step) = take_step(&inner, exchange, &method, login, data).await;
+                link.push(Event::Authenticated(connection, exchange, step));
+            });
         }
         if !turn.release.is_empty() {
             let key = client.session.clone();

@@ -5,13 +5,13 @@
 
 use super::connection::Connection;
 use super::input::Input;
-use super::tls::NoUser;
+use super::login::{self, Admitted, login_of};
 use super::under_way::{GivenUp, Newcomer};
 use super::{Origin, Stream};
 use crate::broker::Inner;
 use crate::codec::packet::{connack, connect};
 use crate::codec::{ByteStr, Connack, ConnackProperties, Connect, Limits, Packet, Peer, ReasonCode, Version};
-use crate::hook::{Admission, Ask, Client, Grant, Login, Occasion};
+use crate::hook::{Ask, Client, Grant, Occasion};
 use crate::registry::Claim;
 use crate::session::{Close, PACKET_ID_DISTANCE, Session, Terms, Turn};
 use crate::store::{Due, DueKind, SessionKey, StoreError, StoreOp, StoredSession, StoredWill};
@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
 /// A CONNECT that is turned away, with what the client is told.
-struct Refused(ReasonCode, String);
+pub(super) struct Refused(pub(super) ReasonCode, pub(super) String);
 
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Refused {
@@ -47,7 +47,7 @@ pub(super) async fn welcome<S: Stream>(
     let peer = origin.peer;
     let to = Peer::of(&connect);
     // Boxed: a connection's memory is then that of its busy life, not of its first moment.
-    match Box::pin(admit(inner, &connect, &origin)).await {
+    match Box::pin(admit(inner, &mut stream, &mut input, &connect, &origin)).await {
         Ok(Some((session, claim, answer))) => {
             let mut connection = Connection::new(Arc::clone(inner), stream, input, session, claim);
             // CONNACK comes first [MQTT-3.2.0-1]; behind it, what was in flight is sent again.
@@ -119,51 +119,21 @@ async fn read_connect<S: Stream>(
     }
 }
 
-/// `None` when a later connection of the same session is there already.
-async fn admit(
+/// `None` when a later connection of the same session is there already, or the client has gone.
+async fn admit<S: Stream>(
     inner: &Arc<Inner>,
+    stream: &mut S,
+    input: &mut Input,
     connect: &Connect,
     origin: &Origin,
 ) -> Result<Option<(Session, Claim, Connack)>, Refused> {
     let assigned = connect.client_id.is_empty().then(assigned_client_id);
     let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
-    if connect.properties.authentication_method.is_some() {
-        return Err(Refused(
-            ReasonCode::BadAuthenticationMethod,
-            "this server knows no enhanced authentication; use user name and password".to_owned(),
-        ));
-    }
-    let certificate_user = match &origin.certificate {
-        None => None,
-        Some(Ok(certificate))
-            if certificate.not_after_s >= (inner.config.clock.now_ms() / 1_000).cast_signed() =>
-        {
-            Some(certificate.user.clone())
-        }
-        Some(shown) => {
-            inner.stats.certificates_refused.count();
-            let why = shown
-                .as_ref()
-                .err()
-                .map_or_else(|| "the client certificate has expired".to_owned(), NoUser::to_string);
-            return Err(Refused(ReasonCode::NotAuthorized, why));
-        }
-    };
-    let login = Login {
-        user: connect.username.as_deref().map(str::to_owned),
-        password: connect.password.clone(),
-        client_id: client_id.to_owned(),
-        version: connect.version,
-        peer: origin.peer,
-        listener: Arc::clone(&origin.listener.name),
-        certificate_user,
-    };
-    let (owner, roles) = match authenticate(inner, login).await? {
-        Admission::Admitted { owner, roles } => (owner, roles),
-        Admission::Refused(code, sentence) => {
-            inner.stats.logins_refused.count();
-            return Err(Refused(code, sentence));
-        }
+    let login = login_of(inner, connect, client_id, origin)?;
+    let Some(Admitted { owner, roles, authentication, data }) =
+        login::admit(inner, stream, input, connect, login).await?
+    else {
+        return Ok(None);
     };
     let asked_expiry_s = match connect.version {
         Version::V5 => connect.properties.session_expiry_interval.unwrap_or(0),
@@ -204,14 +174,25 @@ async fn admit(
         Version::V311 => inner.config.window_v311,
         Version::V5 => connect.properties.receive_maximum.unwrap_or(u16::MAX).min(inner.config.window_v5),
     };
-    let terms =
-        Terms { peer: to, window: usize::from(window), expiry_s, keep_alive_s, bounds: inner.config.mailbox };
+    let aliases = connect.properties.topic_alias_maximum.unwrap_or(0).min(inner.config.topic_aliases_sent);
+    let terms = Terms {
+        peer: to,
+        window: usize::from(window),
+        expiry_s,
+        keep_alive_s,
+        bounds: inner.config.mailbox,
+        aliases,
+    };
     inner.hook.connected(&client);
     let opened = open(inner, connect, &client, &claim, terms, stored).await;
     if opened.is_err() {
         inner.hook.disconnected(&client);
     }
-    let (session, session_present) = opened?;
+    let (mut session, session_present) = opened?;
+    if let Some(authentication) = authentication {
+        session.authenticated_by(authentication);
+    }
+    let asks_for_response = connect.properties.request_response_information == Some(true);
     let answer = Connack {
         session_present,
         reason: ReasonCode::Success,
@@ -221,6 +202,13 @@ async fn admit(
             maximum_packet_size: Some(inner.config.max_packet_size),
             assigned_client_id: assigned.and_then(|id| ByteStr::try_from(id).ok()),
             shared_subscription_available: Some(false),
+            topic_alias_maximum: Some(inner.config.topic_alias_maximum).filter(|maximum| *maximum > 0),
+            response_information: asks_for_response
+                .then(|| inner.hook.response_information(&client))
+                .flatten()
+                .and_then(|topic| ByteStr::try_from(topic).ok()),
+            authentication_method: connect.properties.authentication_method.clone(),
+            authentication_data: data,
             server_keep_alive: (keep_alive_s != connect.keep_alive).then_some(keep_alive_s),
             ..ConnackProperties::default()
         },
@@ -272,17 +260,6 @@ async fn open(
         commit(inner, ops).await?;
     }
     Ok((session, stored.is_some()))
-}
-
-async fn authenticate(inner: &Arc<Inner>, login: Login) -> Result<Admission, Refused> {
-    if inner.hook.is_quick(&login) {
-        return Ok(inner.hook.authenticate(&login));
-    }
-    let hook = Arc::clone(&inner.hook);
-    tokio::task::spawn_blocking(move || hook.authenticate(&login)).await.map_err(|error| {
-        tracing::error!("a login could not be checked: {error}");
-        Refused(ReasonCode::UnspecifiedError, "the login could not be checked".to_owned())
-    })
 }
 
 fn check_will(inner: &Arc<Inner>, client: &Client, connect: &Connect) -> Result<Option<StoredWill>, Refused> {

@@ -9,6 +9,7 @@ mod handshake;
 mod input;
 mod layers;
 mod listener;
+mod login;
 mod socket;
 mod tls;
 mod under_way;

@@ -9,6 +9,8 @@
 //! acknowledged; a QoS 2 message arrives once (`exactly_once`).
 
 mod acks;
+mod aliases;
+mod authentication;
 mod exactly_once;
 mod feed;
 mod in_flight;
@@ -20,6 +22,7 @@ mod subscribing;
 mod turn;
 mod window;
 
+pub(crate) use authentication::{AuthWork, Authentication, step_packet};
 pub(crate) use pump::SourceReader;
 pub(crate) use subscribing::queue_source;
 pub(crate) use turn::{Asked, Close, Plain, RouteChange, Turn};
@@ -69,6 +72,8 @@ pub(crate) struct Terms {
     pub(crate) keep_alive_s: u16,
     /// What may wait in memory for the window.
     pub(crate) bounds: Bounds,
+    /// Topic aliases that may be sent to it.
+    pub(crate) aliases: u16,
 }
 
 /// The session of one connected client.
@@ -95,6 +100,9 @@ pub(crate) struct Session {
     /// What was revoked, and is asked to be looked at.
     recheck: Recheck,
     routes: RouteCache,
+    aliases_in: aliases::Incoming,
+    aliases_out: aliases::Outgoing,
+    authentication: Option<Box<Authentication>>,
     will: Option<StoredWill>,
     /// See [`SessionRecord::born`].
     born: u64,
@@ -132,6 +140,9 @@ impl Session {
             pending: None,
             recheck: Recheck::default(),
             routes: RouteCache::default(),
+            aliases_in: aliases::Incoming::default(),
+            aliases_out: aliases::Outgoing::new(terms.aliases),
+            authentication: None,
             will,
             born,
             last_packet_ms: now_ms,
@@ -163,10 +174,7 @@ impl Session {
                 ReasonCode::ProtocolError,
                 "a connection sends CONNECT once [MQTT-3.1.0-2]",
             )),
-            Packet::Auth(_) => Err(Close::server(
-                ReasonCode::ProtocolError,
-                "AUTH without an authentication method in CONNECT [MQTT-4.12.0-7]",
-            )),
+            Packet::Auth(packet) => self.authenticate(*packet, turn),
         }
     }
 
@@ -216,6 +224,11 @@ impl Session {
                     && let Some(state) = &mut self.exactly_once
                 {
                     state.stored(&mut self.out);
+                }
+            }
+            Event::Authenticated(connection, exchange, step) => {
+                if connection == self.client.connection {
+                    return self.stepped(exchange, step);
                 }
             }
             Event::Recheck(told) => self.recheck.asked.push(told),

@@ -1,5 +1,6 @@
 //! What the client publishes, and how it is acknowledged: by PUBACK, or by PUBREC and, when it has released it, PUBCOMP.
 
+use super::aliases::AliasError;
 use super::exactly_once::Reception;
 use super::{Close, Context, Plain, Session, Turn};
 use crate::codec::packet::ack;
@@ -12,16 +13,14 @@ use std::fmt::Write as _;
 impl Session {
     pub(super) fn publish(
         &mut self,
-        publish: Publish,
+        mut publish: Publish,
         cx: &Context<'_>,
         turn: &mut Turn,
     ) -> Result<(), Close> {
-        if publish.topic_alias.is_some() {
-            // Announced as Topic Alias Maximum 0 [MQTT-3.3.2-9].
-            return Err(Close::server(
-                ReasonCode::TopicAliasInvalid,
-                "this server takes no topic aliases, as its CONNACK says",
-            ));
+        if let Some(alias) = publish.topic_alias {
+            let topic = std::mem::take(&mut publish.topic);
+            let resolved = self.aliases_in.resolve(alias, topic, cx.config.topic_alias_maximum);
+            publish.topic = resolved.map_err(refused_alias)?;
         }
         let token = match publish.packet_id {
             None => 0,
@@ -194,4 +193,20 @@ impl Session {
         }
         Ok(())
     }
+}
+
+fn refused_alias(error: AliasError) -> Close {
+    let (code, sentence) = match error {
+        AliasError::TooLarge => (
+            ReasonCode::TopicAliasInvalid,
+            "a topic alias is greater than the Topic Alias Maximum in the server's CONNACK [MQTT-3.3.2-9]",
+        ),
+        AliasError::Unknown => {
+            (ReasonCode::ProtocolError, "a topic alias without a topic name, and it stands for none yet")
+        }
+        AliasError::TooManyBytes => {
+            (ReasonCode::QuotaExceeded, "the topic names behind this client's aliases are too long together")
+        }
+    };
+    Close::server(code, sentence)
 }

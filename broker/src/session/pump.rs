@@ -136,6 +136,7 @@ impl Session {
         let written = if delivery.retain
             || !delivery.identifiers.is_empty()
             || message.expires()
+            || self.aliases_out.is_used()
             || Arc::strong_count(message) < 2
         {
             self.write(message, &Manner::of(delivery, packet_id), cx)
@@ -170,6 +171,8 @@ impl Session {
         manner: &Manner<'_>,
         cx: &Context<'_>,
     ) -> Result<usize, EncodeError> {
+        let alias = self.aliases_out.alias(&message.topic);
+        let topic = if alias.is_some_and(|alias| alias.is_known) { "" } else { &*message.topic };
         let out = PublishOut {
             qos: manner.qos,
             retain: manner.retain,
@@ -178,10 +181,15 @@ impl Session {
             properties: message.properties.as_deref(),
             waited_seconds: (cx.now_ms.saturating_sub(message.received_ms) / 1000) as u32,
             subscription_ids: manner.identifiers,
-            ..PublishOut::new(&message.topic, &message.payload)
+            topic_alias: alias.map(|alias| alias.number),
+            ..PublishOut::new(topic, &message.payload)
         };
         let peer = self.terms.peer;
-        publish::encode(self.outgoing(), &peer, &out)
+        let written = publish::encode(self.outgoing(), &peer, &out)?;
+        if let Some(alias) = alias.filter(|alias| !alias.is_known) {
+            self.aliases_out.learned(alias, &message.topic);
+        }
+        Ok(written)
     }
 
     /// Whether retained messages may go on: they wait for room like everything else, and none of them is dropped for want of it.
@@ -504,6 +512,7 @@ mod tests {
             expiry_s: 60,
             keep_alive_s: 0,
             bounds: config.mailbox,
+            aliases: 0,
         };
         let mut session = Session::new(client, terms, None, 0, 0);
         let source = SourceId::new("in/bob");

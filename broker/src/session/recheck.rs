@@ -218,7 +218,8 @@ mod tests {
             link: Link::new(key, config.mailbox),
         });
         let peer = Peer::unlimited(Version::V5);
-        let terms = Terms { peer, window: 32, expiry_s: 0, keep_alive_s: 0, bounds: config.mailbox };
+        let terms =
+            Terms { peer, window: 32, expiry_s: 0, keep_alive_s: 0, bounds: config.mailbox, aliases: 0 };
         let mut session = Session::new(client, terms, None, 0, 0);
         session.subscriptions = filters
             .iter()

@@ -1,5 +1,6 @@
 //! What one step of a session wants done by the one who drives it.
 
+use super::AuthWork;
 use crate::codec::{PacketId, ReasonCode};
 use crate::hook::{Ask, Command};
 use crate::message::Message;
@@ -50,7 +51,7 @@ pub(crate) struct Asked {
 }
 
 /// What is to be done after a step, in the order of the fields.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Turn {
     pub(crate) plains: Vec<Plain>,
     pub(crate) commands: Vec<Command>,
@@ -69,6 +70,8 @@ pub(crate) struct Turn {
     pub(crate) release: Vec<PacketId>,
     /// The cursors are to be stored with the flights, and [`Event::FlightsStored`](crate::link::Event::FlightsStored) to come back.
     pub(crate) store_flights: bool,
+    /// A step of an authentication is to be taken, and [`Event::Authenticated`](crate::link::Event::Authenticated) to come back.
+    pub(crate) authenticate: Option<AuthWork>,
     /// The session's record is to be stored, and [`Event::Stored`](crate::link::Event::Stored) to come back.
     pub(crate) save: bool,
 }
@@ -87,6 +90,7 @@ impl Turn {
             && self.enqueue.is_empty()
             && self.release.is_empty()
             && !self.store_flights
+            && self.authenticate.is_none()
             && !self.save
     }
 }
