@@ -13,6 +13,7 @@ mod statements;
 mod table;
 
 mod acks;
+mod alias;
 mod closing;
 mod connack;
 mod connect;
