@@ -173,6 +173,14 @@ impl Session {
         }
     }
 
+    /// QoS 1 messages of an earlier connection that this one has not come to.
+    pub(super) fn not_sent_again(&self) -> impl Iterator<Item = (PacketId, FeedIndex, u64)> {
+        self.earlier.iter().filter_map(|earlier| match earlier.state {
+            EarlierState::InFlight(id, QoS::AtLeastOnce) => Some((id, earlier.feed, earlier.position)),
+            _ => None,
+        })
+    }
+
     /// What an earlier connection did with this position, if anything.
     pub(super) fn take_earlier(&mut self, feed: usize, position: u64) -> Option<EarlierState> {
         let here = |earlier: &Earlier| usize::from(earlier.feed) == feed && earlier.position == position;

@@ -349,6 +349,7 @@ impl Session {
         let in_flight = self
             .window
             .feeds_in_flight()
+            .chain(self.not_sent_again())
             .map(|(packet_id, feed, position)| crate::store::InFlight {
                 packet_id: packet_id.get(),
                 source: self.feeds[usize::from(feed)].source.clone(),
