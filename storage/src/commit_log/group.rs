@@ -33,6 +33,13 @@ impl Committer {
 
     /// Takes all submissions as one batch. Every `done` has been called when this returns.
     pub fn step(&mut self, submissions: &mut Vec<Submission>) -> Result<Position, Poisoned> {
+        let result = self.write(submissions);
+        Self::tell(submissions, &result);
+        result
+    }
+
+    /// Appends what is submitted as one batch, and applies it.
+    fn write(&mut self, submissions: &[Submission]) -> Result<Position, Poisoned> {
         self.payloads.clear();
         self.payloads
             .extend(submissions.iter().map(|s| s.payload.clone()).filter(|payload| !payload.is_empty()));
@@ -44,12 +51,15 @@ impl Committer {
             (self.apply)(*end, &self.payloads);
         }
         self.payloads.clear();
-        // One at a time, so that a panic in one leaves the others for the caller to tell.
+        result
+    }
+
+    /// One at a time, so that a panic in one leaves the others for the caller to tell.
+    fn tell(submissions: &mut Vec<Submission>, result: &Result<Position, Poisoned>) {
         submissions.reverse();
         while let Some(submission) = submissions.pop() {
             submission.done.committed(result.clone());
         }
-        result
     }
 
     /// What can wait until nobody does: gives up segments below `release`, prepares the next one.
@@ -151,8 +161,14 @@ fn run(queue: &Queue, mut committer: Committer, limits: &QueueLimits) -> CommitL
     while let Taken::Work { release } = queue.take(not_before, &mut batch.taken) {
         if !batch.taken.is_empty() {
             not_before = Some(Instant::now() + limits.min_interval);
-            if let Err(poisoned) = committer.step(&mut batch.taken) {
-                queue.poison(&poisoned);
+            let result = committer.write(&batch.taken);
+            if let Err(poisoned) = &result {
+                // Before anyone is told of the failure: who then asks for its reason gets it.
+                queue.refuse_more(poisoned);
+            }
+            Committer::tell(&mut batch.taken, &result);
+            if let Err(poisoned) = &result {
+                queue.poison(poisoned);
             }
         }
         committer.tidy_up(release);

@@ -151,6 +151,11 @@ impl Queue {
         self.wake(state);
     }
 
+    /// From now on every submission is refused, and whoever asks is told why. What waits goes on waiting, for [`Queue::poison`].
+    pub(crate) fn refuse_more(&self, poisoned: &Poisoned) {
+        self.state.lock().poisoned.get_or_insert_with(|| poisoned.clone());
+    }
+
     /// From now on every submission is refused. What waits is refused now.
     pub(crate) fn poison(&self, poisoned: &Poisoned) {
         let mut state = self.state.lock();
