@@ -43,13 +43,14 @@ run: ## Build the server and run it for trying out: `chasqui serve --dev` (DATA=
 	@exec "$$CARGO_TARGET_DIR/release/chasqui" serve --dev --data "$(DATA)" $(ARGS)
 
 .PHONY: test
-test: setup lint doc deny unit interop ## Everything that CI runs
+test: setup lint doc deny unit mutations interop ## Everything that CI runs
 
 .PHONY: lint
 lint: ## Formatting and clippy, warnings are errors
 	@scripts/setup.sh build
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cargo clippy --locked --package chasqui-broker --features mutations --test conformance -- --deny warnings
 
 .PHONY: doc
 doc: ## API documentation; a broken link is an error
@@ -70,6 +71,11 @@ unit: ## Rust tests and documentation examples
 		set -x; cargo test --locked --workspace --lib --bins --tests; \
 	fi
 	cargo test --locked --workspace --doc
+
+.PHONY: mutations
+mutations: ## Break the broker's rules one by one: the test of each must notice
+	@scripts/setup.sh build
+	cargo test --locked --package chasqui-broker --features mutations --test conformance mutants
 
 .PHONY: interop
 interop: ## Foreign clients (Paho, mosquitto) against the real server: tests/interop

@@ -22,6 +22,8 @@ pub mod config;
 pub mod hook;
 pub mod link;
 pub mod message;
+#[doc(hidden)]
+pub mod mutation;
 pub mod retained;
 pub mod router;
 pub mod shared;

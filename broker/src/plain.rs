@@ -9,6 +9,7 @@ use crate::codec::{QoS, ReasonCode, Version};
 use crate::hook::{Client, Done, Outcome};
 use crate::link::{Delivery, Link, Pushed};
 use crate::message::Message;
+use crate::mutation::{Mutation, mutated};
 use crate::router::MatchCache;
 use crate::session::{Plain, queue_source};
 use crate::shared::SharedMessage;
@@ -90,9 +91,11 @@ impl Inner {
         let mut waits = false;
         if message.retain && is_system(&message.topic) {
             self.sys.keep(&message);
-        } else if message.retain {
-            let op = if message.payload.is_empty() {
+        } else if message.retain || mutated(Mutation::KeepsWithoutRetain) {
+            let op = if message.payload.is_empty() && !mutated(Mutation::KeepsEmpty) {
                 StoreOp::Unretain(message.topic.detached()) // [MQTT-3.3.1-6]
+            } else if mutated(Mutation::KeepsAtQoS0) {
+                StoreOp::Retain(Message { qos: QoS::AtMostOnce, ..message.clone() })
             } else {
                 StoreOp::Retain(message.clone())
             };
@@ -109,8 +112,12 @@ impl Inner {
             let link = &found.subscriber.0;
             let granted = QoS::from_u8(grant.qos).unwrap_or(QoS::AtMostOnce);
             let delivery = Delivery {
-                qos: message.qos.min(granted),
-                retain: message.retain && grant.retain_as_published,
+                qos: if mutated(Mutation::DeliversAsPublished) {
+                    message.qos
+                } else {
+                    message.qos.min(granted)
+                },
+                retain: message.retain && passes_retain_on(grant.retain_as_published),
                 identifiers: grant.ids.iter().copied().collect(),
                 message: Arc::clone(&message),
             };
@@ -190,6 +197,11 @@ impl Inner {
         self.store.commit(ops, Some(Box::new(done)));
         drop(queues);
     }
+}
+
+/// Whether RETAIN goes on with a message to an established subscription [MQTT-3.3.1-12], [MQTT-3.3.1-13].
+fn passes_retain_on(as_published: bool) -> bool {
+    as_published && !mutated(Mutation::IgnoresRetainAsPublished) || mutated(Mutation::PassesRetainOn)
 }
 
 /// The message as it stands in a session's queue: with the flags and identifiers it is to be delivered with.

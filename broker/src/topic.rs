@@ -3,6 +3,7 @@
 //! Levels are separated by `/` and may be empty. [`matches()`] is the reference that every index is tested against.
 //! Texts come in as `str`, so well-formed UTF-8 is given; U+0000 is refused here too.
 
+use crate::mutation::{Mutation, mutated};
 use thiserror::Error;
 
 /// What a shared subscription begins with.
@@ -98,6 +99,7 @@ pub fn validate_filter(filter: &str, max_levels: usize) -> Result<(), TopicError
         match level {
             "#" if levels.peek().is_some() => return Err(TopicError::HashNotLast),
             "+" | "#" => {}
+            _ if mutated(Mutation::TakesWildcardInLevel) => {}
             _ if level.contains(['+', '#']) => return Err(TopicError::WildcardNotAlone),
             _ => {}
         }

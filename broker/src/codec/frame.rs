@@ -5,6 +5,7 @@
 
 use super::primitive::{Sink, read_varint, varint_len};
 use super::{DecodeError, EncodeError, PacketType, Sender, Version};
+use crate::mutation::{Mutation, mutated};
 
 /// The fixed header of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub(super) fn peek_from(
     let Some((body_len, len_bytes)) = read_varint(&bytes[1..])? else { return Ok(Peek::Need(1)) };
     let header_len = 1 + len_bytes;
     let total_len = body_len + header_len as u32;
-    if total_len > max_packet_size {
+    if total_len > max_packet_size && !mutated(Mutation::TakesLargePackets) {
         return Err(DecodeError::PacketTooLarge { len: total_len, max: max_packet_size });
     }
     Ok(Peek::Frame(Frame { kind, flags: first & 0x0F, header_len, total_len: total_len as usize }))
@@ -81,7 +82,7 @@ fn check_first_byte(sender: Sender, first: u8, version: Option<Version>) -> Resu
     if packet == P::Connect && version.is_some() {
         return Err(DecodeError::SecondConnect);
     }
-    if first != packet.first_byte() {
+    if first != packet.first_byte() && !mutated(Mutation::TakesAnyHeaderFlags) {
         return Err(DecodeError::HeaderFlags { packet, flags });
     }
     Ok(packet)
@@ -90,7 +91,7 @@ fn check_first_byte(sender: Sender, first: u8, version: Option<Version>) -> Resu
 fn check_publish_flags(flags: u8) -> Result<(), DecodeError> {
     match (flags >> 1 & 0b11, flags & 0b1000 != 0) {
         (3, _) => Err(DecodeError::PublishQoS3),
-        (0, true) => Err(DecodeError::DupWithQoS0),
+        (0, true) if !mutated(Mutation::TakesDupWithQoS0) => Err(DecodeError::DupWithQoS0),
         _ => Ok(()),
     }
 }
@@ -99,7 +100,8 @@ fn check_publish_flags(flags: u8) -> Result<(), DecodeError> {
 pub(crate) fn check_size(body_len: usize, max_packet_size: u32) -> Result<usize, EncodeError> {
     let max_body = super::primitive::MAX_VARINT as usize;
     let total = body_len + 1 + varint_len(body_len.min(max_body) as u32);
-    if body_len > max_body || total > max_packet_size as usize {
+    let too_large = total > max_packet_size as usize && !mutated(Mutation::SendsLargePackets);
+    if body_len > max_body || too_large {
         return Err(EncodeError::TooLarge { len: total, max: max_packet_size });
     }
     Ok(total)

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::text::check_text;
 use super::{ByteStr, DecodeError, MAX_FIELD_LEN, PacketId};
+use crate::mutation::{Mutation, mutated};
 
 /// The largest value of a variable byte integer.
 pub const MAX_VARINT: u32 = 268_435_455;
@@ -154,7 +155,7 @@ pub(crate) fn read_varint(bytes: &[u8]) -> Result<Option<(u32, usize)>, DecodeEr
         let Some(&byte) = bytes.get(at) else { return Ok(None) };
         value |= u32::from(byte & 0x7F) << (7 * at);
         if byte & 0x80 == 0 {
-            if byte == 0 && at > 0 {
+            if byte == 0 && at > 0 && !mutated(Mutation::TakesLongIntegers) {
                 return Err(DecodeError::VarintNotMinimal);
             }
             return Ok(Some((value, at + 1)));
@@ -255,7 +256,8 @@ impl<'a> Reader<'a> {
     /// A packet id, which is not 0 [MQTT-2.2.1-3].
     #[inline]
     pub(crate) fn packet_id(&mut self) -> Result<PacketId, DecodeError> {
-        PacketId::new(self.u16()?).ok_or(DecodeError::PacketIdZero)
+        let instead = mutated(Mutation::TakesPacketIdZero).then_some(PacketId::MIN);
+        PacketId::new(self.u16()?).or(instead).ok_or(DecodeError::PacketIdZero)
     }
 
     /// A string or binary field without its length bytes, as a range of the buffer.
@@ -288,7 +290,11 @@ impl<'a> Reader<'a> {
     /// The packet must end here.
     #[inline]
     pub(crate) fn finish(&self) -> Result<(), DecodeError> {
-        if self.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
+        if self.is_empty() || mutated(Mutation::TakesTrailingBytes) {
+            Ok(())
+        } else {
+            Err(DecodeError::TrailingBytes)
+        }
     }
 }
 

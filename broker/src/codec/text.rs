@@ -11,6 +11,8 @@ use std::ops::Deref;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::mutation::{Mutation, mutated};
+
 /// The longest string or binary field that the protocol can carry, in bytes.
 pub const MAX_FIELD_LEN: usize = u16::MAX as usize;
 
@@ -76,7 +78,7 @@ pub fn check_text(bytes: &[u8]) -> Result<(), TextError> {
     if std::str::from_utf8(bytes).is_err() {
         return Err(TextError::NotUtf8);
     }
-    if memchr::memchr(0, bytes).is_some() {
+    if memchr::memchr(0, bytes).is_some() && !mutated(Mutation::TakesNul) {
         return Err(TextError::Nul);
     }
     Ok(())

@@ -6,6 +6,7 @@
 use super::primitive::Reader;
 use super::text::{check_text, trusted_str};
 use super::{ByteStr, DecodeError, TextError, Version};
+use crate::mutation::{Mutation, mutated};
 use crate::topic::{self, TopicError};
 
 const WILDCARD: u8 = 1;
@@ -41,7 +42,11 @@ impl Reader<'_> {
     pub(crate) fn topic_name_or_empty(&mut self, max_levels: usize) -> Result<ByteStr, DecodeError> {
         let range = self.field()?;
         check_name(&self.buf()[range.clone()], max_levels)?;
-        Ok(ByteStr::trusted(self.buf().slice(range)))
+        let mut name = self.buf().slice(range);
+        if mutated(Mutation::SkipsByteOrderMark) && name.starts_with("\u{FEFF}".as_bytes()) {
+            name = name.slice(3..);
+        }
+        Ok(ByteStr::trusted(name))
     }
 
     /// Steps over a topic filter, checking it, and tells whether it is a shared one (5.0 alone has these).
@@ -73,7 +78,7 @@ fn check_name(name: &[u8], max_levels: usize) -> Result<(), DecodeError> {
         if seen & NUL != 0 {
             return Err(DecodeError::Text(TextError::Nul));
         }
-        if seen & WILDCARD != 0 {
+        if seen & WILDCARD != 0 && !mutated(Mutation::TakesWildcardInName) {
             return Err(DecodeError::TopicName(TopicError::Wildcard));
         }
     }

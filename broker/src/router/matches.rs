@@ -10,6 +10,7 @@
 //! others still do. An entry therefore carries two grants where they differ: for what others publish and for
 //! what the session itself does. The list stays the same for every publisher and can be remembered.
 
+use crate::mutation::{Mutation, mutated};
 use std::hash::{BuildHasher, Hash};
 use std::num::NonZeroU32;
 
@@ -60,7 +61,7 @@ impl<S: Eq> Match<S> {
     /// How the session gets a message of `publisher` (`None` where no session stands behind it, as with a
     /// message of the server itself). `None` if No Local leaves it out.
     pub fn grant(&self, publisher: Option<&S>) -> Option<&Grant> {
-        if self.no_local && publisher == Some(&self.subscriber) {
+        if self.no_local && !mutated(Mutation::IgnoresNoLocal) && publisher == Some(&self.subscriber) {
             self.own.as_deref()
         } else {
             Some(&self.grant)
@@ -100,9 +101,10 @@ impl Grant {
     }
 
     fn add(&mut self, options: SubscriptionOptions) {
-        self.qos = self.qos.max(options.qos);
+        let lowest = mutated(Mutation::DeliversAtLowestQoS);
+        self.qos = if lowest { self.qos.min(options.qos) } else { self.qos.max(options.qos) };
         self.retain_as_published |= options.retain_as_published;
-        self.ids.extend(options.id.map(NonZeroU32::get));
+        self.ids.extend(options.id.map(NonZeroU32::get).filter(|_| !mutated(Mutation::SendsOneIdentifier)));
     }
 }
 

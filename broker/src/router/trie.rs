@@ -29,6 +29,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::subscribers::Subscribers;
+use crate::mutation::{Mutation, mutated};
 
 type NodeId = u32;
 type SetId = u32;
@@ -137,7 +138,7 @@ impl<K: Eq + Hash, V> Trie<K, V> {
             }
         };
         // A wildcard in the first level does not match topics that begin with `$` [MQTT-4.7.2-1].
-        let mut wildcards = !topic.starts_with('$');
+        let mut wildcards = !topic.starts_with('$') || mutated(Mutation::ShowsDollarTopics);
         let mut passed = 0;
         let mut here = SmallVec::<[NodeId; 16]>::from_slice(&[ROOT]);
         let mut below = SmallVec::<[NodeId; 16]>::new();

@@ -5,6 +5,7 @@
 //! used least lately only if that one has been out of use for a while, so that more topics than aliases do not make every packet longer.
 
 use crate::codec::ByteStr;
+use crate::mutation::{Mutation, mutated};
 use std::num::NonZeroU16;
 
 /// Bytes of topic names that one client's aliases stand for.
@@ -38,7 +39,7 @@ impl Incoming {
         topic: ByteStr,
         maximum: u16,
     ) -> Result<ByteStr, AliasError> {
-        if alias.get() > maximum {
+        if alias.get() > maximum && !mutated(Mutation::TakesAnyAlias) {
             return Err(AliasError::TooLarge);
         }
         let index = usize::from(alias.get()) - 1;
@@ -92,6 +93,7 @@ pub(super) struct Alias {
 impl Outgoing {
     /// At most `limit` aliases; 0 for none.
     pub(super) fn new(limit: u16) -> Outgoing {
+        let limit = if mutated(Mutation::SendsTooManyAliases) { limit.saturating_add(1) } else { limit };
         Outgoing { known: Vec::new(), limit, uses: 0 }
     }
 

@@ -9,6 +9,7 @@ use super::window::{Awaits, Origin};
 use super::{Close, Session};
 use crate::codec::packet::ack;
 use crate::codec::{Ack, AckOut, PacketId, PacketType, Peer, QoS, ReasonCode};
+use crate::mutation::{Mutation, mutated};
 use crate::store::{Cursors, FlightStage, SessionRecord};
 
 /// A message that an earlier connection sent.
@@ -56,7 +57,7 @@ impl Session {
             Some(Awaits::Puback) => {
                 Err(Close::server(ReasonCode::ProtocolError, "PUBREC for a message of QoS 1 [MQTT-4.3.2-3]"))
             }
-            Some(Awaits::Pubrec) if ack.reason.is_error() => {
+            Some(Awaits::Pubrec) if ack.reason.is_error() && !mutated(Mutation::ReleasesRefused) => {
                 if let Some(origin) = self.window.acknowledge(id) {
                     self.settle(&origin, ack.reason);
                 }
@@ -72,6 +73,7 @@ impl Session {
                 if self.client.persistent {
                     self.exactly_once().released(id);
                 }
+                let id = if mutated(Mutation::MixesUpPubrel) { PacketId::MAX } else { id };
                 self.write_pubrel(&AckOut::success(id));
                 Ok(())
             }

@@ -7,6 +7,7 @@ use crate::codec::packet::ack;
 use crate::codec::{Ack, AckOut, PacketId, PacketType, Publish, QoS, ReasonCode, Version};
 use crate::hook::{Command, Outcome, Route};
 use crate::message::{Identifiers, Message};
+use crate::mutation::{Mutation, mutated};
 use crate::store::Received;
 use std::fmt::Write as _;
 
@@ -30,6 +31,7 @@ impl Session {
                 }
                 if self.terms.peer.version == Version::V5
                     && self.unacknowledged() >= usize::from(cx.config.receive_maximum)
+                    && !mutated(Mutation::TakesTooManyPublishes)
                 {
                     return Err(Close::server(
                         ReasonCode::ReceiveMaximumExceeded,
@@ -45,7 +47,12 @@ impl Session {
         let received = publish
             .packet_id
             .filter(|_| publish.qos == QoS::ExactlyOnce && self.client.persistent)
+            .filter(|_| !mutated(Mutation::ForgetsWhatItReceived))
             .map(|packet_id| self.as_received(packet_id));
+        if mutated(Mutation::FoldsTopics) {
+            publish.topic =
+                crate::codec::ByteStr::try_from(publish.topic.to_lowercase()).unwrap_or(publish.topic);
+        }
         let route = self.routes.route(cx.hook, &self.client, &publish.topic);
         let message = Message {
             topic: publish.topic,
@@ -85,6 +92,7 @@ impl Session {
         let reception = self.exactly_once.as_ref().and_then(|state| state.reception(packet_id));
         match reception {
             None => false,
+            Some(_) if mutated(Mutation::DeliversQoS2Twice) => false,
             // Its PUBREC is on its way.
             Some(Reception::Open) => true,
             Some(Reception::Received | Reception::Ending) => {

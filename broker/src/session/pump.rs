@@ -13,6 +13,7 @@ use crate::codec::{EncodeError, PacketId, PublishOut, QoS, ReasonCode};
 use crate::hook::Client;
 use crate::link::Delivery;
 use crate::message::Message;
+use crate::mutation::{Mutation, mutated};
 use crate::retained::Resume;
 use crate::shared::SharedMessage;
 use crate::source::{Item, Read, ReadLimit, SourceId, SourceKind, View};
@@ -122,7 +123,7 @@ impl Session {
         while self.window.has_room() && self.has_room(cx) {
             let Some(delivery) = self.plain.pop_front() else { return };
             self.plain_bytes -= delivery.message.weight();
-            if delivery.message.expiry_left_s(cx.now_ms) == Some(0) {
+            if delivery.message.expiry_left_s(cx.now_ms) == Some(0) && !mutated(Mutation::SendsExpired) {
                 cx.stats.dropped_expired.count();
                 continue;
             }
@@ -137,6 +138,7 @@ impl Session {
             || !delivery.identifiers.is_empty()
             || message.expires()
             || self.aliases_out.is_used()
+            || mutated(Mutation::SetsDupOnNew)
             || Arc::strong_count(message) < 2
         {
             self.write(message, &Manner::of(delivery, packet_id), cx)
@@ -223,7 +225,15 @@ impl Session {
                 turn.enqueue.push(message);
             } else {
                 let message = SharedMessage::new(message);
-                self.deliver(Delivery { message, qos, retain: true, identifiers }, cx)?;
+                self.deliver(
+                    Delivery {
+                        message,
+                        qos,
+                        retain: !mutated(Mutation::SendsKeptWithoutRetain),
+                        identifiers,
+                    },
+                    cx,
+                )?;
             }
         }
         if !lookup.found.is_empty() || lookup.resume.is_some() {
@@ -344,7 +354,12 @@ impl Session {
         };
         let origin = Origin::Feed { feed: index as u16, position: item.position };
         self.window.resend(packet_id, Awaits::first(qos), origin);
-        let manner = Manner { packet_id: Some(packet_id), dup: true, qos, ..manner.borrow() };
+        let manner = Manner {
+            packet_id: Some(packet_id),
+            dup: !mutated(Mutation::RepeatsWithoutDup),
+            qos,
+            ..manner.borrow()
+        };
         let written = self.write(&message, &manner, cx).is_ok();
         self.account(written, Some(packet_id), cx);
         self.feeds[index].sent_item(item, !written, cx.now_ms);
@@ -394,7 +409,7 @@ impl<'a> Manner<'a> {
         Manner {
             qos: delivery.qos,
             retain: delivery.retain,
-            dup: false,
+            dup: packet_id.is_some() && mutated(Mutation::SetsDupOnNew),
             packet_id,
             identifiers: &delivery.identifiers,
         }

@@ -11,6 +11,7 @@ use crate::codec::{
 };
 use crate::hook::{Ask, Grant};
 use crate::message::Message;
+use crate::mutation::{Mutation, mutated};
 use crate::retained::Resume;
 use crate::source::{SourceGrant, SourceId, SourceKind};
 use crate::store::{StoreError, StoredSession, StoredSubscription};
@@ -191,13 +192,15 @@ impl Session {
                     let new = !self.is_subscribed(&subscription.filter);
                     let send_retained = match wanted.retain_handling {
                         RetainHandling::Send => true,
-                        RetainHandling::SendIfNew => new,
-                        RetainHandling::DoNotSend => false,
+                        RetainHandling::SendIfNew => new || mutated(Mutation::IgnoresRetainHandling1),
+                        RetainHandling::DoNotSend => mutated(Mutation::IgnoresRetainHandling2),
                     };
                     subscription.plain = plain;
                     if plain {
                         self.read_queue(None, cx)?;
-                        turn.routes.push(RouteChange::Add(subscription.clone()));
+                        if new || !mutated(Mutation::KeepsFirstSubscription) {
+                            turn.routes.push(RouteChange::Add(subscription.clone()));
+                        }
                         if send_retained {
                             lookups.push(Lookup {
                                 filter: Arc::clone(&subscription.filter),
@@ -285,13 +288,19 @@ impl Session {
             .iter()
             .map(|filter| {
                 let before = self.subscriptions.len();
-                self.subscriptions.retain(|subscription| *subscription.filter != *filter.as_str());
+                self.subscriptions.retain(|subscription| {
+                    *subscription.filter != *filter.as_str()
+                        && !(mutated(Mutation::UnsubscribesWhatIsCovered)
+                            && crate::topic::matches(filter.as_str(), &subscription.filter))
+                });
                 if before == self.subscriptions.len() {
                     return ReasonCode::NoSubscriptionExisted;
                 }
                 changed = true;
                 let filter: Arc<str> = Arc::from(filter.as_str());
-                self.end_subscription(&filter, turn);
+                if !mutated(Mutation::DeliversAfterUnsubscribe) {
+                    self.end_subscription(&filter, turn);
+                }
                 turn.unsubscribed.push(filter);
                 ReasonCode::Success
             })
@@ -347,6 +356,9 @@ impl Session {
                         .collect(),
                 };
                 // A SUBACK that does not fit what the client takes cannot be said at all; the client sees no answer.
+                let packet_id = if mutated(Mutation::MixesUpSuback) { PacketId::MAX } else { packet_id };
+                let turned = mutated(Mutation::TurnsSubackAround);
+                let codes = if turned { codes.into_iter().rev().collect() } else { codes };
                 let mut suback = Suback::new(packet_id, codes);
                 suback.reason_string =
                     Some(reason).filter(|r| !r.is_empty()).and_then(|r| ByteStr::try_from(r).ok());

@@ -4,6 +4,7 @@
 
 use super::feed::FeedIndex;
 use crate::codec::{PacketId, QoS};
+use crate::mutation::{Mutation, mutated};
 use std::collections::VecDeque;
 
 /// How far packet ids jump after an unclean stop, so that an acknowledgement of a message from before is not taken for
@@ -74,7 +75,7 @@ impl Window {
 
     /// Whether another message may be sent.
     pub(crate) fn has_room(&self) -> bool {
-        self.slots.len() < self.limit
+        self.slots.len() < self.limit || mutated(Mutation::SendsTooMuch)
     }
 
     /// How many more may be sent.

@@ -1,6 +1,6 @@
 //! Section 3.3.2.3.4: topic aliases in both directions.
 
-use crate::raw::{Body, CONNACK, Hello, Pub, Put, Raw, id};
+use crate::raw::{Body, CONNACK, Hello, PINGREQ, Pub, Put, Raw, id};
 use crate::support::Server;
 use chasqui_broker::codec::Version;
 use std::collections::BTreeMap;
@@ -79,6 +79,7 @@ async fn an_alias_above_the_maximum_closes() {
     for above in [1, 7] {
         let (mut client, maximum) = connected(&server).await;
         client.send(&aliased("t", "x", maximum + above).bytes(V5)).await;
+        client.send_in_vain(&PINGREQ).await;
         client.ended(0x94).await;
     }
 }

@@ -8,6 +8,8 @@
 mod support;
 
 mod door;
+#[cfg(feature = "mutations")]
+mod mutants;
 mod raw;
 mod statements;
 mod table;

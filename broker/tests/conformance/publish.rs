@@ -1,6 +1,6 @@
 //! Section 3.3: PUBLISH in both directions, without RETAIN (`retained`) and aliases (`alias`).
 
-use crate::raw::{Body, DISCONNECT, Got, Hello, PUBACK, PUBREC, Pub, Put, Raw, id};
+use crate::raw::{Body, DISCONNECT, Got, Hello, PINGREQ, PUBACK, PUBREC, Pub, Put, Raw, id};
 use crate::support::{Server, TestClock, both};
 use chasqui_broker::Config;
 use chasqui_broker::codec::Version;
@@ -29,6 +29,7 @@ async fn dup_with_qos_0_closes() {
         let server = Server::start().await;
         let mut client = Raw::connect(server.address, version, "c").await;
         client.send(&Pub { dup: true, ..Pub::new("a", "x") }.bytes(version)).await;
+        client.send_in_vain(&PINGREQ).await;
         client.ended(0x81).await;
     })
     .await;
@@ -270,6 +271,7 @@ async fn a_subscription_identifier_from_a_client_closes() {
     let mut client = Raw::connect(server.address, Version::V5, "c").await;
     let put = Put::new().varint(id::SUBSCRIPTION_ID, 7);
     client.send(&Pub::new("a", "x").properties(put).bytes(Version::V5)).await;
+    client.send_in_vain(&PINGREQ).await;
     client.ended(0x82).await;
 }
 
@@ -316,6 +318,7 @@ async fn more_publishes_at_once_than_the_receive_maximum_close() {
     for n in 1..=4 {
         client.send_in_vain(&Pub::new("a", "x").qos(2, n).bytes(Version::V5)).await;
     }
+    client.send_in_vain(&PINGREQ).await;
     let code = loop {
         let (first, body) = client.packet().await;
         if first == DISCONNECT {

@@ -124,3 +124,12 @@ fn every_test_that_is_named_exists_and_every_test_is_named() {
     let unnamed: Vec<_> = existing.difference(&named).collect();
     assert!(unnamed.is_empty(), "no row names {unnamed:?}");
 }
+
+/// Whether the row of a statement names a test.
+#[cfg(feature = "mutations")]
+pub(crate) fn shows(version: &str, number: &str, test: &str) -> bool {
+    let column = |row: &Row| if version == "5.0" { row.v5.clone() } else { row.v311.clone() };
+    rows()
+        .iter()
+        .any(|row| column(row).iter().any(|of| of == number) && row.tests().iter().any(|of| of == test))
+}

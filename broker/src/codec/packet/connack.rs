@@ -9,6 +9,7 @@ use crate::codec::property::{Place, Properties, PropertyId};
 use crate::codec::{
     ByteStr, DecodeError, EncodeError, PacketType, Peer, QoS, ReasonCode, Sender, UserProperties, Version,
 };
+use crate::mutation::{Mutation, mutated};
 
 /// A CONNACK.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +74,8 @@ pub fn encode(out: &mut impl Sink, peer: &Peer, connack: &Connack) -> Result<usi
     debug_assert!(
         connack.reason.allowed_in(PacketType::Connack, Sender::Server) || peer.version == Version::V311
     );
-    let flags = u8::from(connack.session_present && connack.reason == ReasonCode::Success);
+    let present = connack.session_present && connack.reason == ReasonCode::Success;
+    let flags = u8::from(present || mutated(Mutation::SaysSessionPresent));
     if peer.version == Version::V311 {
         let Some(code) = connack.reason.connack_v311() else { return Ok(0) };
         out.put(&[PacketType::Connack.first_byte(), 2, flags, code]);

@@ -12,6 +12,7 @@ use crate::codec::frame::{check_size, write_header};
 use crate::codec::primitive::{Block, Reader, Sink, read_varint, varint_len};
 use crate::codec::property::{Place, Properties, PropertyId};
 use crate::codec::{ByteStr, DecodeError, EncodeError, PacketType, QoS, ReasonCode, UserProperties, Version};
+use crate::mutation::{Mutation, mutated};
 
 const RESERVED: u8 = 1 << 0;
 const CLEAN_START: u8 = 1 << 1;
@@ -104,7 +105,8 @@ pub(crate) fn decode(mut body: Reader<'_>, max_levels: usize) -> Result<Connect,
         Version::V311 => ConnectProperties::default(),
     };
     let client_id = body.text()?;
-    if version == Version::V311 && client_id.is_empty() && flags & CLEAN_START == 0 {
+    let kept = flags & CLEAN_START == 0 && !mutated(Mutation::KeepsEmptyClientId);
+    if version == Version::V311 && client_id.is_empty() && kept {
         return Err(DecodeError::ClientIdRequired);
     }
     let will =
@@ -122,6 +124,7 @@ fn read_version(body: &mut Reader<'_>) -> Result<Version, DecodeError> {
     match (name, body.u8()?) {
         (b"MQTT", 4) => Ok(Version::V311),
         (b"MQTT", 5) => Ok(Version::V5),
+        (_, 4) if mutated(Mutation::TakesAnyProtocolName) => Ok(Version::V311),
         (_, level) => {
             Err(DecodeError::UnsupportedProtocol { level, mqtt: name == b"MQTT" || name == b"MQIsdp" })
         }
@@ -131,16 +134,18 @@ fn read_version(body: &mut Reader<'_>) -> Result<Version, DecodeError> {
 fn check_flags(version: Version, flags: u8) -> Result<(), DecodeError> {
     let refuse = |why| Err(DecodeError::ConnectFlags(why));
     let will_qos = flags >> WILL_QOS_SHIFT & 0b11;
-    if flags & RESERVED != 0 {
+    if flags & RESERVED != 0 && !mutated(Mutation::TakesReservedConnectFlag) {
         return refuse("the reserved CONNECT flag is set"); // [MQTT-3.1.2-3]
     }
-    if flags & WILL == 0 && (will_qos != 0 || flags & WILL_RETAIN != 0) {
+    let without = flags & WILL == 0 && !mutated(Mutation::TakesWillFlagsWithoutWill);
+    if without && (will_qos != 0 || flags & WILL_RETAIN != 0) {
         return refuse("CONNECT sets Will QoS or Will Retain without a will"); // [MQTT-3.1.2-11], [MQTT-3.1.2-13]
     }
     if will_qos == 3 {
         return refuse("CONNECT has a will of QoS 3, which does not exist"); // [MQTT-3.1.2-12]
     }
-    if version == Version::V311 && flags & PASSWORD != 0 && flags & USERNAME == 0 {
+    let alone = flags & PASSWORD != 0 && flags & USERNAME == 0 && !mutated(Mutation::TakesPasswordAlone);
+    if version == Version::V311 && alone {
         return refuse("CONNECT has a password without a user name"); // 3.1.1: [MQTT-3.1.2-22]
     }
     Ok(())
@@ -211,6 +216,7 @@ pub fn refusal(packet: &[u8], error: &DecodeError) -> Option<(Version, ReasonCod
     let body = packet.get(1 + header..)?;
     let version = match (body, error) {
         (_, DecodeError::UnsupportedProtocol { mqtt: false, .. }) => return None,
+        (_, DecodeError::UnsupportedProtocol { .. }) if mutated(Mutation::SilentAboutLevel) => return None,
         // A level above ours speaks the CONNACK of 5.0 at least; the highest bit is a bridge's mark on older ones.
         (_, DecodeError::UnsupportedProtocol { level: 6..0x80, .. }) => Version::V5,
         (_, DecodeError::UnsupportedProtocol { .. }) | ([0, 4, b'M', b'Q', b'T', b'T', 4, ..], _) => {

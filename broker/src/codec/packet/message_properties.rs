@@ -9,6 +9,7 @@ use super::outline::{check_field, put_binary, put_text, put_u32};
 use crate::codec::primitive::{Block, Reader, Sink};
 use crate::codec::property::{Place, Properties, PropertyId};
 use crate::codec::{ByteStr, DecodeError, EncodeError, UserProperties};
+use crate::mutation::{Mutation, mutated};
 
 /// What the sender says a payload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,12 +120,17 @@ impl Block for MessageBlock<'_> {
         if let Some(format) = from.payload_format {
             out.put(&[PropertyId::PayloadFormatIndicator as u8, format as u8]);
         }
-        let expiry = from.message_expiry_interval.map(|seconds| seconds.saturating_sub(self.waited_seconds));
+        let waited = if mutated(Mutation::ForgetsWaiting) { 0 } else { self.waited_seconds };
+        let expiry = from.message_expiry_interval.map(|seconds| seconds.saturating_sub(waited));
         put_u32(out, PropertyId::MessageExpiryInterval, expiry);
         put_text(out, PropertyId::ResponseTopic, from.response_topic.as_deref());
         put_binary(out, PropertyId::CorrelationData, from.correlation_data.as_deref());
-        put_text(out, PropertyId::ContentType, from.content_type.as_deref());
-        out.put(from.user_properties.as_wire());
+        if !mutated(Mutation::LosesContentType) {
+            put_text(out, PropertyId::ContentType, from.content_type.as_deref());
+        }
+        if !mutated(Mutation::LosesUserProperties) {
+            out.put(from.user_properties.as_wire());
+        }
     }
 }
 

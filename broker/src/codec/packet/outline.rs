@@ -9,6 +9,7 @@ use crate::codec::primitive::{Block, Sink, varint_len};
 use crate::codec::property::PropertyId;
 use crate::codec::user_property::write_pair;
 use crate::codec::{ByteStr, EncodeError, MAX_FIELD_LEN, Peer, UserProperties};
+use crate::mutation::{Mutation, mutated};
 
 /// Why something happened, in words: the properties that may be left out.
 #[derive(Debug, Clone, Copy, Default)]
@@ -105,10 +106,11 @@ impl<P: Block> Outline<'_, P> {
             (_, len) => around + varint_len(len as u32) + len,
         };
         let mut diagnostics = self.diagnostics;
-        if !peer.problem_information && !self.always_diagnostics {
+        let unwanted = !peer.problem_information && !mutated(Mutation::SendsUnwantedProblems);
+        if unwanted && !self.always_diagnostics {
             diagnostics = Diagnostics::default();
         }
-        if !diagnostics.is_empty() {
+        if !diagnostics.is_empty() && !mutated(Mutation::SendsNoShorterWords) {
             diagnostics = diagnostics.fitting(peer.max_packet_size, body_len);
         }
         let extra = diagnostics.len();

@@ -15,6 +15,7 @@ use crate::codec::frame::{check_size, write_header};
 use crate::codec::primitive::{Block, Reader, Sink, varint_len};
 use crate::codec::property::{Place, Properties, PropertyId};
 use crate::codec::{ByteStr, DecodeError, EncodeError, MAX_FIELD_LEN, PacketId, Peer, QoS, Version};
+use crate::mutation::{Mutation, mutated};
 
 const RETAIN: u8 = 0b0001;
 const DUP: u8 = 0b1000;
@@ -149,6 +150,7 @@ fn decode_properties(
             }
             PropertyId::SubscriptionIdentifier => match &mut ids {
                 Some(ids) => ids.push(walk.varint_not_zero()?),
+                None if mutated(Mutation::TakesSubscriptionId) => _ = walk.varint_not_zero()?,
                 None => return Err(DecodeError::SubscriptionIdFromClient),
             },
             _ => return Err(DecodeError::PropertyNotAllowed { property }),

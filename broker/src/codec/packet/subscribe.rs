@@ -15,6 +15,7 @@ use crate::codec::property::{Place, Properties, PropertyId};
 use crate::codec::{
     ByteStr, DecodeError, EncodeError, PacketId, PacketType, Peer, QoS, UserProperties, Version, check_text,
 };
+use crate::mutation::{Mutation, mutated};
 
 const NO_LOCAL: u8 = 1 << 2;
 const RETAIN_AS_PUBLISHED: u8 = 1 << 3;
@@ -77,7 +78,7 @@ impl SubscriptionOptions {
     /// Reads the options byte of this version.
     pub fn from_u8(version: Version, byte: u8) -> Result<Self, DecodeError> {
         let reserved = if version == Version::V5 { 0b1100_0000 } else { 0b1111_1100 };
-        if byte & reserved != 0 {
+        if byte & reserved != 0 && !mutated(Mutation::TakesReservedOptions) {
             return Err(DecodeError::SubscriptionReserved(byte)); // [MQTT-3.8.3-5]
         }
         let retain_handling = match byte >> RETAIN_HANDLING_SHIFT & 0b11 {
@@ -171,7 +172,7 @@ impl<T: FilterTail> Filters<T> {
         max_levels: usize,
         mut check: impl FnMut(&mut Reader<'_>, bool) -> Result<(), DecodeError>,
     ) -> Result<Self, DecodeError> {
-        if body.is_empty() {
+        if body.is_empty() && !mutated(Mutation::TakesNoFilter) {
             return Err(DecodeError::NoFilter { packet });
         }
         let mut list = body.clone();
@@ -254,7 +255,11 @@ pub(crate) fn decode(
     }
     let filters = Filters::decode(PacketType::Subscribe, version, &mut body, max_levels, |list, shared| {
         let options = SubscriptionOptions::from_u8(version, list.u8()?)?;
-        if shared && options.no_local { Err(DecodeError::NoLocalOnShared) } else { Ok(()) }
+        if shared && options.no_local && !mutated(Mutation::TakesNoLocalOnShared) {
+            Err(DecodeError::NoLocalOnShared)
+        } else {
+            Ok(())
+        }
     })?;
     Ok(Subscribe { packet_id, subscription_id, user_properties, filters })
 }
