@@ -7,6 +7,7 @@ pub mod account;
 pub mod cli;
 pub mod entry;
 pub mod hook;
+mod listeners;
 pub mod machine;
 pub mod sequencer;
 pub mod server;

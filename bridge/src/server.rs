@@ -6,18 +6,18 @@
 use crate::account::{AccountError, Accounts, SequencedUsers, UserAdmin};
 use crate::cli::{ControlSocket, UserControl};
 use crate::hook::{ChatHook, LiveUsers, Open, Operations, Operators};
+use crate::listeners;
 use crate::sequencer::{self, Sequencer};
 use crate::session_store::SessionStore;
 use crate::settings::Settings;
 use chasqui_broker::store::{Store, StoreError};
-use chasqui_broker::{Broker, Config};
+use chasqui_broker::{Broker, Config, Listener, Tls, TlsError, Transport};
 use chasqui_proto::limits;
 use chasqui_storage::clock::{Clock, SystemClock};
 use chasqui_storage::{OpenError, Options, Poisoned, Storage};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -38,6 +38,9 @@ pub enum ServerError {
         /// Why not, and what to do.
         why: String,
     },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -67,6 +70,7 @@ pub fn run(settings: Settings) -> Result<(), ServerError> {
 async fn serve(settings: Settings) -> Result<(), ServerError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(ServerError::Signals)?;
     let server = Server::start(&settings).await?;
     let handler = Arc::new(UserControl::new(Arc::clone(server.accounts())));
     let control = match ControlSocket::bind(&settings.data) {
@@ -82,13 +86,17 @@ async fn serve(settings: Settings) -> Result<(), ServerError> {
              anonymous clients are let in, generic topics are open, and all may read $SYS; loopback only"
         );
     }
-    for address in server.addresses() {
-        tracing::info!("listening on {address}, data in {}", settings.data.display());
+    // Bare TCP last: when it is said, all is.
+    for (transport, address) in server.listening().iter().rev() {
+        tracing::info!("{}, data in {}", listeners::said(transport, *address), settings.data.display());
     }
-    let failed = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        why = server.failure() => Some(why),
+    let failed = loop {
+        tokio::select! {
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            _ = hangup.recv() => server.reload_certificate().await,
+            why = server.failure() => break Some(why),
+        }
     };
     if let Some(control) = control {
         control.abort();
@@ -112,17 +120,14 @@ pub struct Server {
     hook: Arc<ChatHook>,
     broker: Broker,
     accounts: Arc<Accounts>,
-    addresses: Vec<SocketAddr>,
+    listening: Vec<(Transport, SocketAddr)>,
     tasks: JoinSet<()>,
 }
 
 impl Server {
     /// Opens the store and listens. What cannot be done is one sentence, and nothing is left behind.
     pub async fn start(settings: &Settings) -> Result<Server, ServerError> {
-        let mut listeners = Vec::new();
-        for address in &settings.listen.0 {
-            listeners.push(listen(*address).await?);
-        }
+        let listeners = listeners::open(settings).await?;
         let storage = Storage::open(&settings.data, options(settings))?;
         Server::start_on(settings, storage, Arc::new(SystemClock), listeners).await
     }
@@ -132,7 +137,7 @@ impl Server {
         settings: &Settings,
         storage: Storage,
         clock: Arc<dyn Clock>,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<impl Into<Listener>>,
     ) -> Result<Server, ServerError> {
         let storage = Arc::new(storage);
         let open = Open {
@@ -165,20 +170,44 @@ impl Server {
         let started = tokio::task::spawn_blocking(move || starting.start()).await;
         started.unwrap_or_else(|error| Err(StoreError::new(format!("the start was cut short: {error}"))))?;
         let mut tasks = JoinSet::new();
-        let mut addresses = Vec::new();
+        let mut listening: Vec<(Transport, SocketAddr)> = Vec::new();
         for listener in listeners {
-            addresses.extend(listener.local_addr());
+            let listener: Listener = listener.into();
+            let transport = listener.options.transport.clone();
+            listening.extend(listener.socket.local_addr().map(|address| (transport, address)));
             let broker = broker.clone();
             tasks.spawn(async move { broker.serve(listener).await });
         }
+        // One handle: the listeners of a service share their certificate.
+        if let Some(tls) = listening.iter().find_map(|(transport, _)| transport.tls()).cloned() {
+            let (broker, every) = (broker.clone(), settings.tls.look_every);
+            tasks.spawn(async move { broker.watch(tls, every).await });
+        }
         let tending = broker.clone();
         tasks.spawn(async move { tending.tend().await });
-        Ok(Server { storage, sequencer, hook, broker, accounts, addresses, tasks })
+        Ok(Server { storage, sequencer, hook, broker, accounts, listening, tasks })
     }
 
-    /// Where it listens.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// Where it listens, and what is spoken there; bare TCP first.
+    pub fn listening(&self) -> &[(Transport, SocketAddr)] {
+        &self.listening
+    }
+
+    /// Where it listens, in the same order.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listening.iter().map(|(_, address)| *address).collect()
+    }
+
+    /// Reads the certificate files again, whether or not it is time to.
+    async fn reload_certificate(&self) {
+        let tls: Option<Tls> = self.listening.iter().find_map(|(transport, _)| transport.tls()).cloned();
+        let Some(tls) = tls else {
+            return tracing::info!("SIGHUP: there is no certificate to be read again");
+        };
+        // It reads files; a thread that may block does that.
+        if let Err(error) = tokio::task::spawn_blocking(move || tls.reload_and_log()).await {
+            tracing::error!("the certificate could not be looked at: {error}");
+        }
     }
 
     /// The accounts, for whoever administers them.
@@ -251,20 +280,6 @@ fn last_holder<T>(mut held: Arc<T>) -> T {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let why = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "another program listens there; stop it, or choose another address with --listen".to_owned()
-            }
-            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-            std::io::ErrorKind::PermissionDenied => "this user may not use that port".to_owned(),
-            _ => error.to_string(),
-        };
-        ServerError::Listen { address, why }
-    })
-}
-
 /// The storage part of the settings.
 pub fn options(settings: &Settings) -> Options {
     let storage = &settings.storage;
@@ -293,6 +308,7 @@ fn config(settings: &Settings, clock: Arc<dyn Clock>) -> Config {
         max_packet_size: bounded(settings.limits.packet_bytes.0),
         max_connect_size: bounded(settings.limits.connect_packet_bytes.0),
         connect_timeout: settings.limits.connect_wait,
+        max_handshakes: settings.limits.handshakes as usize,
         max_connections: settings.limits.connections as usize,
         window_v311: u16::try_from(settings.sessions.inflight_window).unwrap_or(limits::WINDOW_V311),
         receive_maximum: limits::RECEIVE_MAXIMUM,

@@ -10,6 +10,7 @@ mod table;
 mod units;
 mod value;
 
+use chasqui_broker::{ClientCertificates, TlsFiles, UserFrom};
 use std::{
     ffi::OsString,
     io,
@@ -21,7 +22,7 @@ use table::{Row, settings};
 use value::{Raw, Value};
 pub use {
     units::ByteSize,
-    value::{Addresses, LogFilter, Names},
+    value::{Addresses, FilePath, LogFilter, Names},
 };
 
 settings! {
@@ -29,8 +30,15 @@ settings! {
         /// Where everything that must survive a restart is kept. One server at a time.
         data: PathBuf = "chasqui-data";
         /// Where MQTT 3.1.1 and 5.0 clients connect, both versions on the same port. Port 0 takes any free port.
-        /// Passwords cross this connection as they are: beyond this machine, put TLS in front of it.
+        /// Passwords cross this connection as they are: beyond this machine, use `listen_tls`.
         listen: Addresses = "127.0.0.1:1883";
+        /// Where they connect over TLS, usually on port 8883. Needs the certificate in `[tls]`.
+        listen_tls: Addresses = "";
+        /// Where they connect over WebSocket, at `/mqtt`, usually on port 8083. Passwords cross this as they are, too; and any
+        /// page in a browser that reaches the address can connect, as an anonymous client where those are let in.
+        listen_websocket: Addresses = "";
+        /// Where they connect over WebSocket and TLS, at `/mqtt`, usually on port 8084. Needs the certificate in `[tls]`.
+        listen_secure_websocket: Addresses = "";
         /// For trying out and for load tools: lets in any user whose password equals the name, and anonymous clients;
         /// users come into being when first named. Refuses any listen address but loopback.
         dev: bool = "false";
@@ -40,6 +48,25 @@ settings! {
     [log: Log] {
         /// What is logged, and for which part of the program.
         level: LogFilter = "info";
+    }
+
+    /// TLS 1.2 and 1.3. The files are PEM; they are read again when they change, and on SIGHUP. What is wrong with new ones
+    /// is said in the log, and the old ones stay in use.
+    [tls: TlsSettings] {
+        /// The certificate of the server, with the intermediate ones behind it.
+        certificate: FilePath = "";
+        /// The key of that certificate.
+        key: FilePath = "";
+        /// Whether clients are asked for a certificate. Whoever shows one is the user that it names, without a password;
+        /// that user must exist, as with a password. `required` lets nobody in without.
+        client_certificates: ClientCertificates = "off";
+        /// The authorities whose client certificates are accepted.
+        client_ca: FilePath = "";
+        /// Which name in a client certificate is the user: the common name of the subject, or the first email address or DNS
+        /// name among the alternative names.
+        user_from: UserFrom = "common-name";
+        /// How often the files are looked at.
+        look_every: Duration = "5 s", "1 s" ..= "1 day";
     }
 
     /// Who is let in.
@@ -75,8 +102,10 @@ settings! {
         packet_bytes: ByteSize = "1 MiB", "640 KiB" ..= "8 MiB";
         /// The largest CONNECT packet: until it is read nobody knows who is there.
         connect_packet_bytes: ByteSize = "16 KiB", "1 KiB" ..= "256 KiB";
-        /// From an opened connection to its CONNECT packet.
+        /// From an opened connection to its CONNECT packet, with the handshakes of TLS and WebSocket between them.
         connect_wait: Duration = "10 s", "1 s" ..= "10 min";
+        /// Connections whose CONNECT packet is not there yet. One more is let in, and the oldest of them is closed.
+        handshakes: u32 = "10000", "1" ..= "16777216";
     }
 
     /// How the store works. The defaults suit a phone-sized and a server-sized machine alike.
@@ -130,6 +159,19 @@ pub enum SettingsError {
         place: String,
         /// The value and what to write instead.
         reason: String,
+    },
+    /// Nowhere to listen.
+    #[error(
+        "there is nowhere to listen: set listen, or one of listen_tls, listen_websocket and listen_secure_websocket"
+    )]
+    Nowhere,
+    /// Settings of TLS that do not go together.
+    #[error("{has} needs {needs}")]
+    Tls {
+        /// What is set.
+        has: &'static str,
+        /// What is not.
+        needs: &'static str,
     },
     /// `dev` with an address that others can reach.
     #[error(
@@ -216,10 +258,45 @@ impl Settings {
 
     /// What no single setting can judge.
     fn check(&self) -> Result<(), SettingsError> {
-        match self.listen.0.iter().find(|address| !address.ip().is_loopback()) {
-            Some(address) if self.dev => Err(SettingsError::DevOnOpenAddress(*address)),
+        let places = [
+            ("listen", &self.listen),
+            ("listen_tls", &self.listen_tls),
+            ("listen_websocket", &self.listen_websocket),
+            ("listen_secure_websocket", &self.listen_secure_websocket),
+        ];
+        let mut addresses = places.iter().flat_map(|(_, addresses)| &addresses.0);
+        if addresses.clone().next().is_none() {
+            return Err(SettingsError::Nowhere);
+        }
+        if let Some(address) = addresses.find(|address| self.dev && !address.ip().is_loopback()) {
+            return Err(SettingsError::DevOnOpenAddress(*address));
+        }
+        let needs = |has, needs| Err(SettingsError::Tls { has, needs });
+        let tls = &self.tls;
+        let secure = places.into_iter().find(|(name, addresses)| {
+            matches!(*name, "listen_tls" | "listen_secure_websocket") && !addresses.0.is_empty()
+        });
+        match (secure, &tls.certificate.0, &tls.key.0) {
+            (Some((has, _)), None, _) => needs(has, "a certificate: set tls.certificate and tls.key"),
+            (_, Some(_), None) => needs("tls.certificate", "its key: set tls.key"),
+            (_, None, Some(_)) => needs("tls.key", "its certificate: set tls.certificate"),
+            _ if tls.client_certificates != ClientCertificates::Off && tls.client_ca.0.is_none() => {
+                needs("tls.client_certificates", "the authorities that may issue them: set tls.client_ca")
+            }
             _ => Ok(()),
         }
+    }
+
+    /// The files of TLS; `None` where there is no certificate.
+    pub fn tls_files(&self) -> Option<TlsFiles> {
+        let tls = &self.tls;
+        Some(TlsFiles {
+            certificate: tls.certificate.0.clone()?,
+            key: tls.key.0.clone()?,
+            client_ca: tls.client_ca.0.clone(),
+            client_certificates: tls.client_certificates,
+            user_from: tls.user_from,
+        })
     }
 }
 

@@ -98,6 +98,14 @@ impl Accounts {
         Ok(Accounts { reader, admin, clock, verifier: Verifier::new()?, changing: Mutex::new(()) })
     }
 
+    /// Whether there is an account of this name.
+    pub fn exists(&self, name: &str) -> Result<bool, AccountError> {
+        match UserId::parse(name) {
+            Ok(user) => Ok(self.account(&user)?.is_some()),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Adds a user with a password.
     pub fn add(&self, name: &str, hash: Hash) -> Result<(), AccountError> {
         let user = user_id(name)?;

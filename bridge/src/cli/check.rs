@@ -6,6 +6,7 @@ use super::{Failure, Surroundings, offline::OfflineError};
 use crate::account::Account;
 use crate::session_store::space;
 use crate::settings::Settings;
+use chasqui_broker::Tls;
 use chasqui_broker::store::SessionRecord;
 use chasqui_storage::{Reader, Storage};
 
@@ -15,6 +16,11 @@ const PAGE: usize = 256;
 /// Checks, and says what was found.
 pub(super) fn run(settings: &Settings, at: &mut Surroundings<'_>) -> Result<(), Failure> {
     writeln!(at.output, "settings: ok")?;
+    if let Some(files) = settings.tls_files() {
+        let certificate = files.certificate.display().to_string();
+        Tls::load(files).map_err(|error| Failure::Refused(error.to_string()))?;
+        writeln!(at.output, "certificate: ok, {certificate}")?;
+    }
     let data = settings.data.display();
     if !settings.data.join("log").exists() {
         writeln!(at.output, "store: {data} holds none yet; `chasqui serve` makes it")?;

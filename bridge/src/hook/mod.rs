@@ -180,8 +180,17 @@ fn user_of(session: &SessionKey) -> Option<UserId> {
 
 impl Hook for ChatHook {
     fn authenticate(&self, login: &Login) -> Admission {
-        let roles = Roles { operator: self.operators.has(login.user.as_deref()) };
-        let Some(name) = &login.user else {
+        let certified = login.certificate_user.is_some();
+        let name = match (&login.certificate_user, &login.user) {
+            (Some(certificate), Some(user)) if certificate != user => {
+                let sentence = "the client certificate is another user's than the user name says";
+                return Admission::Refused(ReasonCode::NotAuthorized, sentence.to_owned());
+            }
+            (Some(name), _) | (None, Some(name)) => Some(name),
+            (None, None) => None,
+        };
+        let roles = Roles { operator: self.operators.has(name.map(String::as_str)) };
+        let Some(name) = name else {
             return if self.open.anonymous {
                 Admission::Admitted { owner: Arc::from(""), roles }
             } else {
@@ -192,7 +201,11 @@ impl Hook for ChatHook {
         let password = login.password.as_deref().unwrap_or_default();
         let accounts = self.accounts.read().clone();
         let known = match accounts {
-            _ if self.open.by_name => Ok(UserId::parse(name).is_ok() && password == name.as_bytes()),
+            _ if self.open.by_name => {
+                Ok(UserId::parse(name).is_ok() && (certified || password == name.as_bytes()))
+            }
+            // The authority that issued the certificate has verified them.
+            Some(accounts) if certified => accounts.exists(name),
             Some(accounts) => accounts.verify(name, password),
             None => Ok(false),
         };
@@ -210,7 +223,7 @@ impl Hook for ChatHook {
     }
 
     fn is_quick(&self, login: &Login) -> bool {
-        self.open.by_name || login.user.is_none()
+        self.open.by_name || (login.user.is_none() && login.certificate_user.is_none())
     }
 
     fn response_information(&self, client: &Client) -> Option<String> {

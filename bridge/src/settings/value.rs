@@ -3,8 +3,11 @@
 //! What is printed is TOML, and is read back as the same value.
 
 use super::units::{self, ByteSize};
+use chasqui_broker::{ClientCertificates, UserFrom};
 use chasqui_proto::UserId;
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A value as a source gave it, before its setting has judged it.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,23 +149,78 @@ impl Value for PathBuf {
     }
 }
 
-/// Where to listen: one address or several.
+/// The path of a file, or none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilePath(pub Option<PathBuf>);
+
+impl Value for FilePath {
+    const FORM: &'static str =
+        "a path, or \"\" for none; a relative one starts at the folder the program was started in";
+
+    fn read(raw: &Raw) -> Result<FilePath, Refusal> {
+        match raw {
+            Raw::Text(text) if text.is_empty() => Ok(FilePath(None)),
+            Raw::Text(text) if !text.contains('\0') => Ok(FilePath(Some(PathBuf::from(text)))),
+            _ => Err(raw.refused("the path of a file")),
+        }
+    }
+
+    fn print(&self) -> String {
+        toml_string(&self.0.as_deref().unwrap_or(Path::new("")).to_string_lossy())
+    }
+}
+
+/// A value that is one of a few words.
+macro_rules! words {
+    ($kind:ty: $form:literal, $($word:literal => $value:path),+) => {
+        impl Value for $kind {
+            const FORM: &'static str = $form;
+
+            fn read(raw: &Raw) -> Result<$kind, Refusal> {
+                match raw {
+                    $(Raw::Text(text) if text == $word => Ok($value),)+
+                    _ => Err(raw.refused(Self::FORM)),
+                }
+            }
+
+            fn print(&self) -> String {
+                match self {
+                    $($value => toml_string($word),)+
+                }
+            }
+        }
+    };
+}
+
+words!(ClientCertificates: "\"off\", \"optional\" or \"required\"",
+    "off" => ClientCertificates::Off,
+    "optional" => ClientCertificates::Optional,
+    "required" => ClientCertificates::Required);
+
+words!(UserFrom: "\"common-name\", \"email\" or \"dns\"",
+    "common-name" => UserFrom::CommonName,
+    "email" => UserFrom::Email,
+    "dns" => UserFrom::Dns);
+
+/// Where to listen: no address, one or several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses(pub Vec<SocketAddr>);
 
 impl Value for Addresses {
-    const FORM: &'static str = "addresses with ports; in a variable or flag separated by commas";
+    const FORM: &'static str =
+        "addresses with ports, or [] for none; in a variable or flag separated by commas";
 
     fn read(raw: &Raw) -> Result<Addresses, Refusal> {
         let texts: Vec<&str> = match raw {
+            Raw::Text(text) if text.is_empty() => Vec::new(),
             Raw::Text(text) => text.split(',').collect(),
             Raw::List(list) => list.iter().map(String::as_str).collect(),
-            _ => Vec::new(),
+            _ => vec![""],
         };
         let addresses: Option<Vec<SocketAddr>> = texts.iter().map(|text| address(text.trim())).collect();
         match addresses {
-            Some(addresses) if !addresses.is_empty() => Ok(Addresses(addresses)),
-            _ => Err(raw.refused(
+            Some(addresses) => Ok(Addresses(addresses)),
+            None => Err(raw.refused(
                 "an IP address and a port, such as \"127.0.0.1:1883\", \"0.0.0.0:1883\" or \"[::1]:1883\"",
             )),
         }
@@ -262,11 +320,13 @@ mod tests {
         assert_eq!(Addresses::read(&text("localhost:1883, [::1]:1884")), Ok(two.clone()));
         assert_eq!(Addresses::read(&Raw::List(vec!["127.0.0.1:1883".into(), "[::1]:1884".into()])), Ok(two));
         for bad in
-            ["", "1883", "example.org:1883", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:1,", "localhost:x"]
+            [" ", "1883", "example.org:1883", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:1,", "localhost:x"]
         {
             assert!(Addresses::read(&text(bad)).is_err(), "{bad}");
         }
-        assert!(Addresses::read(&Raw::List(vec![])).is_err());
+        for none in [text(""), Raw::List(vec![])] {
+            assert_eq!(Addresses::read(&none), Ok(Addresses(vec![])));
+        }
         assert!(Addresses::read(&Raw::Number(1883)).is_err());
     }
 
@@ -283,6 +343,25 @@ mod tests {
             assert!(Names::read(&text(bad)).is_err(), "{bad}");
         }
         assert!(Names::read(&Raw::Switch(true)).is_err());
+    }
+
+    #[test]
+    fn files_and_words_are_read_back_as_printed() {
+        for path in [FilePath(None), FilePath(Some(PathBuf::from("/etc/a \"b\".pem")))] {
+            let printed: toml::Value =
+                format!("x = {}", path.print()).parse::<toml::Table>().unwrap()["x"].clone();
+            assert_eq!(FilePath::read(&text(printed.as_str().unwrap())), Ok(path));
+        }
+        assert!(FilePath::read(&text("a\0b")).is_err());
+        for mode in [ClientCertificates::Off, ClientCertificates::Optional, ClientCertificates::Required] {
+            assert_eq!(ClientCertificates::read(&text(mode.print().trim_matches('"'))), Ok(mode));
+        }
+        for from in [UserFrom::CommonName, UserFrom::Email, UserFrom::Dns] {
+            assert_eq!(UserFrom::read(&text(from.print().trim_matches('"'))), Ok(from));
+        }
+        assert!(
+            ClientCertificates::read(&text("on")).is_err() && UserFrom::read(&Raw::Switch(true)).is_err()
+        );
     }
 
     #[test]

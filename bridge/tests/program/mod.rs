@@ -122,6 +122,22 @@ impl Program {
         }
     }
 
+    /// What it has said until it was ready.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// Waits until it says a line with these words.
+    pub fn wait_for(&mut self, words: &str) -> String {
+        loop {
+            let Ok(line) = self.said.recv_timeout(PATIENCE) else { panic!("no {words}: {:#?}", self.lines) };
+            self.lines.push(line.clone());
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
     /// Its process id.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)

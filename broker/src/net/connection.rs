@@ -57,7 +57,9 @@ thread_local! {
 
 /// Serves a connection from its first byte to its last.
 pub(crate) async fn serve<S: Stream>(inner: Arc<Inner>, stream: S, origin: Origin, newcomer: Newcomer) {
-    let Some(mut connection) = welcome(&inner, stream, origin, newcomer).await else { return };
+    // Boxed: what it takes to become known is given back, and an idle connection is as small as it can be.
+    let welcomed = Box::pin(welcome(&inner, stream, origin, newcomer)).await;
+    let Some(mut connection) = welcomed else { return };
     if *inner.stopping().borrow() {
         // It came in while everyone was told.
         Inner::tell_to_go(&connection.claim.link);

@@ -19,6 +19,16 @@ pub enum Transport {
     SecureWebSocket(Tls),
 }
 
+impl Transport {
+    /// Its certificates, where it has some.
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            Transport::Tls(tls) | Transport::SecureWebSocket(tls) => Some(tls),
+            Transport::Tcp | Transport::WebSocket => None,
+        }
+    }
+}
+
 /// What holds for the connections of one listener.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -142,8 +142,8 @@ impl Tls {
         self.0.current.read().acceptor.clone()
     }
 
-    /// Reloads, and says in the log what came of it.
-    pub(crate) fn reload_and_log(&self) {
+    /// [Reloads](Tls::reload), and says in the log what came of it.
+    pub fn reload_and_log(&self) {
         let certificate = self.0.files.certificate.display();
         match self.reload() {
             Ok(true) => tracing::info!("the certificate {certificate} was loaded again"),
