@@ -45,6 +45,7 @@ fn message(number: u64, bytes: usize) -> Message {
         properties: None,
         received_ms: 1,
         identifiers: chasqui_broker::message::Identifiers::new(),
+        share: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::codec::{ReasonCode, Version};
 use crate::config::Config;
+use crate::groups::Groups;
 use crate::hook::{Client, Hook, Roles, Route};
 use crate::message::Message;
 use crate::net::{self, Listener, Tls, UnderWay};
@@ -9,12 +10,16 @@ use crate::plain::Subscriber;
 use crate::registry::{Hold, Registry};
 use crate::router::{Router, SubscriptionOptions};
 use crate::shared::SharedMessage;
+use crate::sharing::Leaving;
 use crate::source::Tail;
 use crate::sources::Sources;
 use crate::stats::Stats;
-use crate::store::{Due, DueKind, SessionKey, SessionRecord, Store, StoreError, StoreOp, StoredSubscription};
+use crate::store::{
+    Due, DueKind, SessionKey, SessionRecord, Store, StoreError, StoreOp, StoredSession, StoredSubscription,
+};
 use crate::sys::{Reading, Sys};
 use crate::timers::{TICK_MS, Timers};
+use crate::topic::is_shared;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -40,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) hook: Arc<dyn Hook>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) router: Router<Subscriber>,
+    pub(crate) groups: Groups,
     pub(crate) registry: Arc<Registry>,
     pub(crate) sources: Sources,
     pub(crate) timers: Timers,
@@ -66,6 +72,7 @@ impl Broker {
                 hook,
                 store,
                 router: Router::new(),
+                groups: Groups::default(),
                 registry,
                 sources: Sources::default(),
                 timers: Timers::default(),
@@ -109,7 +116,7 @@ impl Broker {
         net::accept(Arc::clone(&self.inner), listener.into()).await;
     }
 
-    /// Looks after deadlines, wills and expiries until [`Broker::stop`]. Run it once, beside the listeners.
+    /// Looks after deadlines, wills, expiries and what members of groups left behind until [`Broker::stop`]. Run it once, beside the listeners.
     pub async fn tend(&self) {
         let inner = &self.inner;
         let mut stopping = inner.stopping.subscribe();
@@ -128,6 +135,7 @@ impl Broker {
             if inner.sys.is_due(now_ms) {
                 inner.tell_system();
             }
+            inner.offer_parked();
             ticks += 1;
             if ticks.is_multiple_of(ticks_per_due) {
                 // Beside this loop, which others' deadlines wait for.
@@ -190,7 +198,8 @@ impl Broker {
     }
 
     /// Ends a session for good, with its subscriptions, cursors and queue. A connection that it has is told to go first, and the
-    /// answer is false: ask again when it has gone.
+    /// answer is false: ask again when it has gone. Waits for the store where others share what it leaves behind: call it where
+    /// blocking is allowed.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -205,9 +214,20 @@ impl Broker {
             return Ok(false);
         };
         if let Some(stored) = inner.store.session(session)? {
+            inner.leave_index(session, &stored.record);
+            inner.hand_on_left_blocking(Leaving::session(
+                session.clone(),
+                &stored.record,
+                &stored.cursors,
+            ))?;
             inner.end_held(&hold, session, &stored.record, Vec::new());
         }
         Ok(true)
+    }
+
+    /// Subscriptions in the index, and how many of them are shared.
+    pub fn subscriptions(&self) -> (usize, usize) {
+        self.inner.subscriptions()
     }
 
     /// The counters.
@@ -281,14 +301,22 @@ impl Inner {
         self.stopping.subscribe()
     }
 
+    /// See [`Broker::subscriptions`].
+    fn subscriptions(&self) -> (usize, usize) {
+        let shared = self.groups.members();
+        // A group stands in the index once.
+        ((self.router.len() + shared).saturating_sub(self.groups.len()), shared)
+    }
+
     /// Publishes what has changed under `$SYS/`.
     fn tell_system(self: &Arc<Self>) {
+        let (subscriptions, shared) = self.subscriptions();
         let reading = Reading {
             stats: &self.stats,
             sessions: self.registry.len() as u64,
             connected: self.registry.connected_count() as u64,
-            subscriptions: self.router.len() as u64,
-            shared_subscriptions: 0,
+            subscriptions: subscriptions as u64,
+            shared_subscriptions: shared as u64,
             held: self.store.held(),
         };
         for message in self.sys.changed(self.config.clock.now_ms(), &reading) {
@@ -304,7 +332,20 @@ impl Inner {
             retain_as_published: subscription.retain_as_published,
             id: subscription.identifier.and_then(NonZeroU32::new),
         };
-        self.router.subscribe(&subscription.filter, Subscriber(Arc::clone(link)), options);
+        if is_shared(&subscription.filter) {
+            self.groups.join(&self.router, &subscription.filter, link, options);
+        } else {
+            self.router.subscribe(&subscription.filter, Subscriber::Session(Arc::clone(link)), options);
+        }
+    }
+
+    /// Takes a plain filter of a session out of the index.
+    pub(crate) fn unroute_one(&self, link: &Arc<crate::link::Link>, filter: &str) {
+        if is_shared(filter) {
+            self.groups.leave(&self.router, filter, link);
+        } else {
+            self.router.unsubscribe(filter, &Subscriber::Session(Arc::clone(link)));
+        }
     }
 
     /// Puts an offline session into the index, as far as the application still allows its filters.
@@ -325,9 +366,18 @@ impl Inner {
 
     /// Takes the plain filters of a session out of the index.
     pub(crate) fn unroute(&self, link: &Arc<crate::link::Link>, subscriptions: &[StoredSubscription]) {
-        let plain = subscriptions.iter().filter(|subscription| subscription.plain);
-        self.router
-            .unsubscribe_all(plain.map(|subscription| &*subscription.filter), &Subscriber(Arc::clone(link)));
+        for subscription in subscriptions.iter().filter(|subscription| subscription.plain) {
+            self.unroute_one(link, &subscription.filter);
+        }
+    }
+
+    /// The connection of a session that is kept is over: its groups turn to others first.
+    pub(crate) fn step_back(&self, link: &Arc<crate::link::Link>, subscriptions: &[StoredSubscription]) {
+        for subscription in subscriptions.iter().filter(|subscription| subscription.plain) {
+            if is_shared(&subscription.filter) {
+                self.groups.away(&subscription.filter, link);
+            }
+        }
     }
 
     /// Publishes a will: authorised now, as whoever left it. Returns when what it does is durable, so that the session may forget
@@ -429,17 +479,17 @@ impl Inner {
         }
     }
 
-    /// Takes a session away that nobody is connected to: from the index and the store, with all that was due.
-    fn end_held(&self, _hold: &Hold, key: &SessionKey, record: &SessionRecord, mut ops: Vec<StoreOp>) {
+    /// Takes a session that ends out of the index: nothing more is queued for it.
+    pub(crate) fn leave_index(&self, key: &SessionKey, record: &SessionRecord) {
         if let Some(link) = self.registry.link(key) {
-            {
-                // Under the queue's lock, so that nothing is queued behind the removal.
-                let _queue = link.queue();
-                link.set_persistent(false);
-            }
             self.unroute(&link, &record.subscriptions);
+            link.end_queue();
             self.registry.release(key);
         }
+    }
+
+    /// Takes a session away that nobody is connected to and that has left the index: from the store, with all that was due.
+    fn end_held(&self, _hold: &Hold, key: &SessionKey, record: &SessionRecord, mut ops: Vec<StoreOp>) {
         ops.extend(Self::removal(key, record));
         self.store.commit(ops, None);
         self.hook.ended(key);
@@ -449,10 +499,8 @@ impl Inner {
         let key = &due.session;
         // Who is connected, or about to be, takes what was due off the index.
         let Some(hold) = self.registry.hold(key) else { return Ok(()) };
-        let stored = self.store.session(key)?;
-        let Some(mut record) =
-            stored.map(|stored| stored.record).filter(|record| record.disconnected_ms != 0)
-        else {
+        let stored = self.store.session(key)?.filter(|stored| stored.record.disconnected_ms != 0);
+        let Some(StoredSession { mut record, cursors, .. }) = stored else {
             // It is back: what was due is not.
             self.store.commit(vec![StoreOp::RemoveDue(due.clone())], None);
             return Ok(());
@@ -464,6 +512,8 @@ impl Inner {
         let mut ops = vec![StoreOp::RemoveDue(due.clone())];
         if record.expires_at_ms().is_some_and(|at_ms| at_ms <= now_ms) {
             self.stats.sessions_expired.count();
+            self.leave_index(key, &record);
+            self.hand_on_left(Leaving::session(key.clone(), &record, &cursors), || false).await?;
             self.end_held(&hold, key, &record, ops);
         } else {
             ops.push(StoreOp::PutSession(key.clone(), Box::new(record)));

@@ -34,11 +34,13 @@ pub mod store;
 pub mod topic;
 
 mod broker;
+mod groups;
 mod net;
 mod plain;
 mod recheck;
 mod registry;
 mod session;
+mod sharing;
 mod sources;
 mod sys;
 mod timers;

@@ -9,11 +9,12 @@
 
 use crate::codec::{PacketId, QoS, ReasonCode};
 use crate::hook::{AuthStep, Done, Exchange, Grant, Standing};
-use crate::message::Identifiers;
+use crate::message::{Identifiers, Message, Share};
 use crate::shared::SharedMessage;
 use crate::source::Tail;
 use crate::store::{SessionKey, StoreError};
 use parking_lot::Mutex;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
@@ -41,9 +42,27 @@ pub struct Delivery {
     pub retain: bool,
     /// The identifiers of the subscriptions that matched.
     pub identifiers: Identifiers,
+    /// The shared filter that brought it, if one did: who goes away before it is done hands it on.
+    pub share: Option<Arc<str>>,
 }
 
 impl Delivery {
+    /// Whether a shared subscription brought it.
+    pub fn is_shared(&self) -> bool {
+        self.share.is_some()
+    }
+
+    /// A message of a stored queue that a shared subscription brought, as it was published; `None` for any other.
+    pub fn shared(queued: &Message) -> Option<Delivery> {
+        let Share { filter, qos, retain } = queued.share.clone()?;
+        let identifiers = queued.identifiers.clone();
+        let (delivered, retained) = (queued.qos, queued.retain);
+        let published =
+            Message { qos, retain, identifiers: Identifiers::new(), share: None, ..queued.clone() };
+        let message = SharedMessage::new(published);
+        Some(Delivery { message, qos: delivered, retain: retained, identifiers, share: Some(filter) })
+    }
+
     /// The same, without keeping alive what else was read with the message: for one that may wait long.
     #[must_use]
     pub fn detached(self) -> Delivery {
@@ -92,7 +111,7 @@ pub enum Event {
 pub enum Pushed {
     /// It is in the mailbox.
     Taken,
-    /// QoS 0, and the mailbox is full.
+    /// The mailbox is full, and the message is QoS 0 or was only offered.
     Dropped,
     /// Nobody is connected.
     Offline,
@@ -106,6 +125,10 @@ struct Mailbox {
     events: Vec<Event>,
     plain_items: usize,
     plain_bytes: usize,
+    /// Items and bytes that the task took last; some of them may wait in the session.
+    taken: (usize, usize),
+    /// What waits in the session, as it said last.
+    waiting: (usize, usize),
     tail_items: usize,
     overflown: bool,
     waker: Option<Waker>,
@@ -114,6 +137,17 @@ struct Mailbox {
 impl Mailbox {
     fn wake(&mut self) -> Option<Waker> {
         self.waker.take()
+    }
+
+    fn overflow(&mut self) -> Option<Waker> {
+        if !self.overflown {
+            self.overflown = true;
+            self.events.push(Event::Close(
+                ReasonCode::QuotaExceeded,
+                "this client takes its messages too slowly: its queue is full",
+            ));
+        }
+        self.wake()
     }
 }
 
@@ -133,6 +167,21 @@ pub struct Link {
     /// When the timers will look at this link; `u64::MAX` for never. The task sets the deadline and looks at this, the timers do the
     /// reverse: with it, sequentially consistent, so that one of them sees the other.
     scheduled: AtomicU64,
+}
+
+/// Equal only to itself.
+impl PartialEq for Link {
+    fn eq(&self, other: &Link) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Link {}
+
+impl Hash for Link {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::ptr::from_ref(self).hash(state);
+    }
 }
 
 impl std::fmt::Debug for Link {
@@ -158,6 +207,13 @@ impl Link {
     /// Whether the session outlives its connection.
     pub fn set_persistent(&self, persistent: bool) {
         self.persistent.store(persistent, Ordering::Release);
+    }
+
+    /// The session ends: nothing is queued for it from now on.
+    pub fn end_queue(&self) {
+        // Under the queue's lock, so that nothing is queued behind the session's removal.
+        let _queue = self.queue.lock();
+        self.set_persistent(false);
     }
 
     /// Marks a task as the owner of the session, with an empty mailbox.
@@ -234,24 +290,32 @@ impl Link {
 
     /// Pushes a plain message, within the bounds.
     pub fn deliver(&self, delivery: Delivery) -> Pushed {
+        self.push_plain(delivery, true)
+    }
+
+    /// The same for a message that someone else can take: it is left out where there is no room, here or in the session, and the
+    /// connection goes on.
+    pub fn offer(&self, delivery: Delivery) -> Pushed {
+        self.push_plain(delivery, false)
+    }
+
+    fn push_plain(&self, delivery: Delivery, must: bool) -> Pushed {
         let waker = {
             let mut mailbox = self.mailbox.lock();
             if !mailbox.connected {
                 return Pushed::Offline;
             }
             let weight = delivery.message.weight();
-            if mailbox.plain_items >= self.bounds.items || mailbox.plain_bytes + weight > self.bounds.bytes {
-                if delivery.qos == QoS::AtMostOnce {
+            let (mut items, mut bytes) = (mailbox.plain_items, mailbox.plain_bytes + weight);
+            if !must {
+                items += mailbox.taken.0 + mailbox.waiting.0;
+                bytes += mailbox.taken.1 + mailbox.waiting.1;
+            }
+            if items >= self.bounds.items || bytes > self.bounds.bytes {
+                if !must || delivery.qos == QoS::AtMostOnce {
                     return Pushed::Dropped;
                 }
-                if !mailbox.overflown {
-                    mailbox.overflown = true;
-                    mailbox.events.push(Event::Close(
-                        ReasonCode::QuotaExceeded,
-                        "this client takes its messages too slowly: its queue is full",
-                    ));
-                }
-                let waker = mailbox.wake();
+                let waker = mailbox.overflow();
                 drop(mailbox);
                 if let Some(waker) = waker {
                     waker.wake();
@@ -274,6 +338,7 @@ impl Link {
         debug_assert!(into.is_empty());
         let mut mailbox = self.mailbox.lock();
         std::mem::swap(&mut mailbox.events, into);
+        mailbox.taken = (mailbox.plain_items, mailbox.plain_bytes);
         mailbox.plain_items = 0;
         mailbox.plain_bytes = 0;
         mailbox.tail_items = 0;
@@ -281,6 +346,13 @@ impl Link {
             Some(known) if known.will_wake(waker) => {}
             slot => *slot = Some(waker.clone()),
         }
+    }
+
+    /// What waits in the session for its window, items and bytes.
+    pub(crate) fn set_waiting(&self, waiting: (usize, usize)) {
+        let mut mailbox = self.mailbox.lock();
+        mailbox.waiting = waiting;
+        mailbox.taken = (0, 0);
     }
 
     /// When the task wants to be woken, Unix milliseconds.
@@ -308,7 +380,6 @@ impl Link {
 mod tests {
     use super::*;
     use crate::codec::ByteStr;
-    use crate::message::Message;
     use crate::source::{Item, SourceId};
     use bytes::Bytes;
 
@@ -326,8 +397,15 @@ mod tests {
             properties: None,
             received_ms: 0,
             identifiers: Identifiers::new(),
+            share: None,
         };
-        Delivery { message: SharedMessage::new(message), qos, retain: false, identifiers: Identifiers::new() }
+        Delivery {
+            message: SharedMessage::new(message),
+            qos,
+            retain: false,
+            identifiers: Identifiers::new(),
+            share: None,
+        }
     }
 
     fn tail(position: u64) -> Arc<Tail> {
@@ -356,6 +434,32 @@ mod tests {
         link.take(&mut events, Waker::noop());
         let closes = events.iter().filter(|event| matches!(event, Event::Close(..))).count();
         assert_eq!((events.len(), closes), (3, 1));
+    }
+
+    #[test]
+    fn what_is_only_offered_ends_nothing() {
+        let link = link();
+        assert_eq!(link.offer(delivery(QoS::AtLeastOnce)), Pushed::Offline);
+        link.connect();
+        assert_eq!(link.offer(delivery(QoS::AtLeastOnce)), Pushed::Taken);
+        assert_eq!(link.offer(delivery(QoS::AtLeastOnce)), Pushed::Taken);
+        assert_eq!(link.offer(delivery(QoS::AtLeastOnce)), Pushed::Dropped);
+        let mut events = Vec::new();
+        link.take(&mut events, Waker::noop());
+        assert!(events.len() == 2 && events.iter().all(|event| matches!(event, Event::Deliver(_))));
+
+        // What was taken counts until it is known what became of it; what waits in the session counts.
+        assert_eq!(link.offer(delivery(QoS::AtLeastOnce)), Pushed::Dropped);
+        link.set_waiting((1, 10));
+        assert_eq!(link.offer(delivery(QoS::AtLeastOnce)), Pushed::Taken);
+        assert_eq!(link.offer(delivery(QoS::AtLeastOnce)), Pushed::Dropped);
+        assert_eq!(link.deliver(delivery(QoS::AtLeastOnce)), Pushed::Taken);
+        link.set_waiting((0, 0));
+        events.clear();
+        link.take(&mut events, Waker::noop());
+        events.clear();
+        link.take(&mut events, Waker::noop());
+        assert_eq!(link.offer(delivery(QoS::AtLeastOnce)), Pushed::Taken);
     }
 
     #[test]

@@ -14,6 +14,17 @@ pub type Identifiers = SmallVec<[u32; 2]>;
 /// The version of a stored message.
 const STORED_VERSION: u8 = 1;
 
+/// How a message came into a session's queue through a shared subscription: with it, it can be handed on to another member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// The shared filter as written, `$share/{group}/{filter}`.
+    pub filter: Arc<str>,
+    /// The QoS it was published with: each member's own granted QoS is its other limit [MQTT-4.8.2-3].
+    pub qos: QoS,
+    /// RETAIN as published.
+    pub retain: bool,
+}
+
 /// An application message: topic, payload, and what goes with them. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
@@ -31,6 +42,8 @@ pub struct Message {
     pub received_ms: u64,
     /// In a session's queue: the identifiers of the subscriptions that matched. Empty everywhere else.
     pub identifiers: Identifiers,
+    /// In a session's queue: the shared subscription that brought it, if one did. `None` everywhere else.
+    pub share: Option<Share>,
 }
 
 impl Message {
@@ -61,7 +74,8 @@ impl Message {
         self.topic.len() + self.payload.len() + 64
     }
 
-    /// The message as stored: a version, the time it was received, and a 5.0 PUBLISH with its identifiers.
+    /// The message as stored: a version, the time it was received, and a 5.0 PUBLISH with its identifiers. For what stands in no
+    /// queue: that it came through a shared subscription is left out.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.topic.len() + self.payload.len() + 32);
         bytes.push(STORED_VERSION);
@@ -101,6 +115,7 @@ impl Message {
                     properties: publish.properties,
                     received_ms: u64::from_le_bytes(*received_ms),
                     identifiers,
+                    share: None,
                 })
             }
             _ => Err(damaged()),
@@ -125,6 +140,7 @@ mod tests {
                 properties: publish.properties,
                 received_ms,
                 identifiers: ids.iter().copied().collect(),
+                share: None,
             };
             let bytes = message.encode();
             prop_assert_eq!(Message::decode(&bytes).unwrap(), message);

@@ -6,44 +6,40 @@
 
 use crate::broker::Inner;
 use crate::codec::{QoS, ReasonCode, Version};
+use crate::groups::{Group, Reach};
 use crate::hook::{Client, Done, Outcome};
 use crate::link::{Delivery, Link, Pushed};
-use crate::message::Message;
+use crate::message::{Message, Share};
 use crate::mutation::{Mutation, mutated};
 use crate::router::MatchCache;
 use crate::session::{Plain, queue_source};
 use crate::shared::SharedMessage;
 use crate::source::{Item, Tail};
-use crate::store::{StoreError, StoreOp};
+use crate::store::{Committed, StoreError, StoreOp};
 use crate::topic::is_system;
 use bytes::Bytes;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// A session in the router: equal only to itself.
-#[derive(Clone, Debug)]
-pub(crate) struct Subscriber(pub(crate) Arc<Link>);
-
-impl PartialEq for Subscriber {
-    fn eq(&self, other: &Subscriber) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Subscriber {}
-
-impl Hash for Subscriber {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.0).hash(state);
-    }
+/// Who gets a message, in the router.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Subscriber {
+    /// A session.
+    Session(Arc<Link>),
+    /// A shared subscription: one of its members.
+    Group(Arc<Group>),
 }
 
 /// What is to be durable before publishers are told so.
 #[derive(Default)]
 pub(crate) struct Durable {
-    queued: Vec<(Arc<Link>, Message)>,
-    ops: Vec<StoreOp>,
-    answers: Vec<Done>,
+    /// Messages for sessions' queues.
+    pub(crate) queued: Vec<(Arc<Link>, Message)>,
+    /// What else is to be in the commit.
+    pub(crate) ops: Vec<StoreOp>,
+    /// What the publisher is told then.
+    pub(crate) answers: Vec<Done>,
+    /// Called then.
+    pub(crate) then: Option<Committed>,
 }
 
 impl Inner {
@@ -102,14 +98,22 @@ impl Inner {
             durable.ops.push(op);
             waits = message.qos > QoS::AtMostOnce;
         }
-        let publisher = from.map(|link| Subscriber(Arc::clone(link)));
+        let publisher = from.map(|link| Subscriber::Session(Arc::clone(link)));
         let matches = self.router.matches_cached(cache, &message.topic);
         let message = SharedMessage::new(message);
         let mut matched = false;
         for found in matches.iter() {
             let Some(grant) = found.grant(publisher.as_ref()) else { continue };
             matched = true;
-            let link = &found.subscriber.0;
+            let link = match &found.subscriber {
+                Subscriber::Session(link) => link,
+                Subscriber::Group(group) => {
+                    let queued = durable.queued.len();
+                    self.give_to_group(group, &message, durable);
+                    waits |= durable.queued.len() > queued;
+                    continue;
+                }
+            };
             let granted = QoS::from_u8(grant.qos).unwrap_or(QoS::AtMostOnce);
             let delivery = Delivery {
                 qos: if mutated(Mutation::DeliversAsPublished) {
@@ -119,6 +123,7 @@ impl Inner {
                 },
                 retain: message.retain && passes_retain_on(grant.retain_as_published),
                 identifiers: grant.ids.iter().copied().collect(),
+                share: None,
                 message: Arc::clone(&message),
             };
             if delivery.qos > QoS::AtMostOnce && link.is_persistent() {
@@ -143,15 +148,16 @@ impl Inner {
 
     /// Appends to queues and commits. Positions are given under each queue's lock, which is held until the commit is handed
     /// over: their order is the order of commits, and a session never sees a later one first.
-    fn commit_durable(self: &Arc<Self>, durable: Durable, from: Option<Arc<Client>>) {
-        let Durable { mut queued, mut ops, answers } = durable;
-        if queued.is_empty() && ops.is_empty() {
+    pub(crate) fn commit_durable(self: &Arc<Self>, durable: Durable, from: Option<Arc<Client>>) {
+        let Durable { mut queued, mut ops, mut answers, mut then } = durable;
+        if queued.is_empty() && ops.is_empty() && answers.is_empty() && then.is_none() {
             return;
         }
         // One lock order for all, so that two commits cannot wait for each other.
         queued.sort_by_key(|(link, _)| Arc::as_ptr(link) as usize);
         let mut queues = Vec::new();
         let mut tails = Vec::new();
+        let mut homeless = Vec::new();
         let mut rest = &queued[..];
         while let Some((link, _)) = rest.first() {
             let count = rest.iter().take_while(|(other, _)| Arc::ptr_eq(other, link)).count();
@@ -159,7 +165,9 @@ impl Inner {
             rest = others;
             let mut queue = link.queue();
             if !link.is_persistent() {
-                continue; // The session ended meanwhile.
+                // The session ended meanwhile; what it shares is another's.
+                homeless.extend(mine.iter().filter(|(_, message)| message.share.is_some()).cloned());
+                continue;
             }
             let mut items = Vec::with_capacity(count);
             for (_, message) in mine {
@@ -175,27 +183,40 @@ impl Inner {
             queues.push(queue);
             tails.push((Arc::clone(link), Arc::new(Tail { source: queue_source(), items })));
         }
+        let later = (!homeless.is_empty()).then(|| {
+            // They are committed behind this: whoever waits for all of it waits for them.
+            Durable { answers: std::mem::take(&mut answers), then: then.take(), ..Durable::default() }
+        });
         let inner = Arc::clone(self);
+        let client = from.clone();
         let done = move |result: Result<(), StoreError>| {
             if result.is_ok() {
                 for (link, tail) in &tails {
                     link.push_tail(tail);
                 }
-                if let Some(from) = from.filter(|_| !answers.is_empty()) {
-                    from.answer(answers);
+                if let Some(client) = client.filter(|_| !answers.is_empty()) {
+                    client.answer(answers);
                 }
             } else {
                 inner.stats.store_errors.count();
-                if let Some(from) = from {
-                    from.close(
+                if let Some(client) = client {
+                    client.close(
                         ReasonCode::ImplementationSpecificError,
                         "the server cannot write to its store",
                     );
                 }
             }
+            if let Some(then) = then {
+                then(result);
+            }
         };
         self.store.commit(ops, Some(Box::new(done)));
         drop(queues);
+        if let Some(mut later) = later {
+            let messages = homeless.into_iter().map(|(_, message)| message);
+            messages.for_each(|message| _ = self.hand_on_queued(&message, Reach::All, &mut later));
+            self.commit_durable(later, from);
+        }
     }
 }
 
@@ -205,11 +226,16 @@ fn passes_retain_on(as_published: bool) -> bool {
 }
 
 /// The message as it stands in a session's queue: with the flags and identifiers it is to be delivered with.
-fn queued(delivery: Delivery) -> Message {
+pub(crate) fn queued(delivery: Delivery) -> Message {
     Message {
         qos: delivery.qos,
         retain: delivery.retain,
         identifiers: delivery.identifiers,
+        share: delivery.share.map(|filter| Share {
+            filter,
+            qos: delivery.message.qos,
+            retain: delivery.message.retain,
+        }),
         ..(**delivery.message).clone()
     }
 }

@@ -56,6 +56,13 @@ pub(crate) struct Hold {
     _turn: OwnedMutexGuard<()>,
 }
 
+impl Claim {
+    /// Whether another connection waits for the session.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.registry.is_wanted(&self.key)
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         self.registry.leave(&self.key, false);
@@ -119,6 +126,11 @@ impl Registry {
         let turn = Arc::clone(&slot.turn).try_lock_owned().ok()?;
         slot.claims += 1;
         Some(Hold { registry: Arc::clone(self), key: key.clone(), _turn: turn })
+    }
+
+    /// Whether a claim waits for a session.
+    fn is_wanted(&self, key: &SessionKey) -> bool {
+        self.shard(key).lock().get(key).is_some_and(|slot| slot.waiting > 0)
     }
 
     fn leave(&self, key: &SessionKey, was_waiting: bool) {

@@ -151,6 +151,10 @@ counters! {
     subscriptions_revoked,
     /// Clean sessions ended because their queue was full of QoS 1 messages.
     sessions_overflown,
+    /// Messages of shared subscriptions that a member handed on because it went away.
+    shared_handed_on,
+    /// Messages of shared subscriptions dropped because no member had room for them, or none was left.
+    dropped_shared,
     /// Reads and commits that the store could not answer.
     store_errors,
 }

@@ -74,6 +74,16 @@ impl<'a> SharedFilter<'a> {
     }
 }
 
+/// Whether a valid filter of a subscription is a shared one.
+pub fn is_shared(filter: &str) -> bool {
+    filter.starts_with(SHARE_PREFIX)
+}
+
+/// The part of a valid filter of a subscription that selects topics: what is behind the share name, where there is one.
+pub fn selector(filter: &str) -> &str {
+    SharedFilter::parse(filter).ok().flatten().map_or(filter, |shared| shared.filter)
+}
+
 /// The levels of a name or filter, from the first; one more than it has slashes.
 pub fn levels(topic: &str) -> impl DoubleEndedIterator<Item = &str> + Clone {
     topic.split('/')
@@ -281,6 +291,10 @@ mod tests {
         ];
         for (filter, expected) in cases {
             assert_eq!(validate_subscription(filter, ANY), *expected, "{filter}");
+            if let Ok(shared) = expected {
+                assert_eq!(selector(filter), shared.map_or(*filter, |shared| shared.filter));
+                assert_eq!(is_shared(filter), shared.is_some());
+            }
         }
     }
 

@@ -197,6 +197,44 @@ async fn what_waits_for_a_filter_that_is_revoked_is_not_delivered() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_member_that_is_revoked_is_anothers() {
+    both(|version| async move {
+        for kept in [false, true] {
+            let (server, hook) = start().await;
+            let hello = Hello::new(version, "c").user("alice", "alice");
+            let mut alice = Client::connect(server.address, &if kept { hello.kept() } else { hello }).await;
+            // Her own subscription does not stand for that of the group.
+            alice.subscribe(&[("$share/g/a", Q1), ("#", Q0)]).await;
+            let mut publisher = server.client(version, "p").await;
+            for payload in [b"1", b"2", b"3"] {
+                publisher.publish("a", payload).await;
+            }
+            let mut shared = Vec::new();
+            for _ in 0..4 {
+                let message = alice.message().await;
+                shared.extend((message.qos == Q1).then_some(message));
+            }
+            alice.nothing().await;
+            let mut bob = Client::connect(server.address, &Hello::new(version, "c").user("bob", "bob")).await;
+            bob.subscribe(&[("$share/g/a", Q1)]).await;
+            hook.forbid(&["$share/"]);
+            assert_eq!(server.broker.recheck(Some("alice")).await, Ok(1));
+            hook.forbid(&[]);
+            // In memory at once; from the queue as its turn comes, when she has taken what was in flight.
+            alice.ack(&shared[0]).await;
+            for payload in [b"2", b"3"] {
+                assert_eq!(&bob.take().await.payload[..], payload, "{version:?}, kept: {kept}");
+            }
+            bob.nothing().await;
+            alice.nothing().await;
+            assert_eq!(shared.len(), 1);
+            assert_eq!(server.broker.stats().dropped_revoked.get(), 0);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn retained_messages_that_wait_for_a_revoked_filter_are_not_delivered() {
     both(|version| async move {
         for kept in [false, true] {

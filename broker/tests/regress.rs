@@ -404,6 +404,7 @@ impl Hook for BrokenLog {
             properties: None,
             received_ms: 0,
             identifiers: Identifiers::new(),
+            share: None,
         })
     }
 }

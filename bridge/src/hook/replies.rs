@@ -95,6 +95,7 @@ impl ReplyTo {
             properties,
             received_ms: 0,
             identifiers: Identifiers::new(),
+            share: None,
         });
     }
 }

@@ -174,6 +174,7 @@ pub(super) fn view(reader: &Reader, client: &Client, grant: &SourceGrant, item: 
         properties: None,
         received_ms: 0,
         identifiers: Identifiers::new(),
+        share: None,
     })
 }
 

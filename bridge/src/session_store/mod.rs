@@ -10,9 +10,10 @@
 //! | QoS 2 publishes it has sent and not released | ordered records in `space::RECEIVED`, with the birth of the session |
 //! | what falls due | the due-time index, id `kind, owner, client id` |
 //!
-//! **Invariants.** Entries of a queue up to the session's cursor leave in the batch that moves the cursor, and only there:
-//! so the last position given out is the last entry's or the cursor's, whichever is greater, and trimming does not
-//! lose it. A queue that begins, begins behind every position ever given out in any queue, so that a session that comes again under an
+//! **Invariants.** Entries of a queue up to the session's cursor leave in the batch that moves the cursor: so the last position
+//! given out is the last entry's or the cursor's, whichever is greater, and trimming does not lose it. Only what another
+//! session gets instead leaves before (`Dequeue`); the session has never seen it, so that its position may be given out again after a
+//! restart. A queue that begins, begins behind every position ever given out in any queue, so that a session that comes again under an
 //! old name writes no log entry a second time. Cursors handed over here are never taken for older than they are: until the
 //! store has them, `standing` does.
 
@@ -228,6 +229,9 @@ impl SessionStore {
                 for packet_id in packet_ids {
                     batch.ordered_remove(space::RECEIVED, &name::received(&session, packet_id));
                 }
+            }
+            StoreOp::Dequeue(session, position) => {
+                batch.trim(&name::queue(&session), position, position.saturating_add(1));
             }
             StoreOp::Retain(message) => {
                 let key = chasqui_broker::retained::key_of_topic(&message.topic);

@@ -22,7 +22,7 @@ type Story<S> = (&'static str, fn(&S));
 
 /// Runs every story on a store of its own.
 pub(crate) fn every_story<S: Store>(fresh: impl Fn() -> S) {
-    let stories: [Story<S>; 12] = [
+    let stories: [Story<S>; 13] = [
         ("a session is what was put", a_session_is_what_was_put),
         ("cursors move one by one", cursors_move_one_by_one),
         ("what was received is remembered until it is released", what_was_received_is_remembered),
@@ -30,6 +30,7 @@ pub(crate) fn every_story<S: Store>(fresh: impl Fn() -> S) {
         ("sessions are told apart", sessions_are_told_apart),
         ("a queue is read in pages", a_queue_is_read_in_pages),
         ("what was acknowledged leaves the queue", what_was_acknowledged_leaves_the_queue),
+        ("what another session gets leaves the queue", what_another_session_gets_leaves_the_queue),
         ("a removed session leaves nothing behind", a_removed_session_leaves_nothing_behind),
         ("retained messages are found by filter", retained_messages_are_found_by_filter),
         ("sessions with plain filters are listed", sessions_with_plain_filters_are_listed),
@@ -96,6 +97,7 @@ pub(crate) fn message(topic: &str, payload: &str) -> Message {
         properties: None,
         received_ms: 1_000,
         identifiers: Identifiers::new(),
+        share: None,
     }
 }
 
@@ -297,6 +299,45 @@ fn what_was_acknowledged_leaves_the_queue<S: Store>(store: &S) {
     assert_eq!(store.queue_end(&bob).unwrap(), start + 5, "an empty queue knows its positions");
     commit(store, vec![enqueue(6)]);
     assert_eq!(queue(store, &bob, start + 5), [(start + 6, "6".to_owned())]);
+}
+
+fn what_another_session_gets_leaves_the_queue<S: Store>(store: &S) {
+    let (bob, eve) = (key("bob", "phone"), key("eve", "phone"));
+    let (start, other) = (begin(store, &bob), begin(store, &eve));
+    let enqueue = |n: u64| StoreOp::Enqueue(bob.clone(), start + n, message("t", &n.to_string()));
+    let hand_on = |n: u64, to: u64| {
+        let text = message("t", &n.to_string());
+        vec![StoreOp::Dequeue(bob.clone(), start + n), StoreOp::Enqueue(eve.clone(), other + to, text)]
+    };
+    let left = || queue(store, &bob, 0).into_iter().map(|(at, _)| at - start).collect::<Vec<_>>();
+    commit(store, (1..=6).map(enqueue).collect());
+    commit(store, hand_on(3, 1));
+    assert_eq!(left(), [1, 2, 4, 5, 6]);
+    // From the end too, and what is not there is not missed.
+    commit(store, hand_on(6, 2));
+    commit(store, vec![StoreOp::Dequeue(bob.clone(), start + 6), StoreOp::Dequeue(bob.clone(), start + 9)]);
+    assert_eq!(left(), [1, 2, 4, 5]);
+    assert_eq!(queue(store, &eve, 0), [(other + 1, "3".to_owned()), (other + 2, "6".to_owned())]);
+
+    // A reader steps over the hole, a page ends behind it, and the cursor passes it.
+    let page = store.read_queue(&bob, start, ReadLimit { items: 3, bytes: usize::MAX }).unwrap();
+    let positions: Vec<u64> = page.items.iter().map(|item| item.position - start).collect();
+    assert_eq!((positions, page.next, page.end), (vec![1, 2, 4], start + 4, false));
+    store.cursors_moved(&bob, vec![moved(SourceId::QUEUE, start + 4)], 1);
+    commit(store, vec![]);
+    assert_eq!(left(), [5]);
+    commit(store, vec![enqueue(7)]);
+    assert_eq!(left(), [5, 7]);
+
+    // Put in and taken out in one commit, it was never there.
+    let mut ops = vec![enqueue(8)];
+    ops.extend(hand_on(8, 3));
+    commit(store, ops);
+    assert_eq!(left(), [5, 7]);
+    // A session that is removed takes the rest along.
+    commit(store, vec![StoreOp::RemoveSession(bob.clone()), StoreOp::Dequeue(bob.clone(), start + 7)]);
+    assert_eq!(left(), Vec::<u64>::new());
+    assert_eq!(queue(store, &eve, 0).len(), 3);
 }
 
 fn a_removed_session_leaves_nothing_behind<S: Store>(store: &S) {

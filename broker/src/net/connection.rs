@@ -81,6 +81,8 @@ pub(super) struct Connection<S> {
     counted: usize,
     /// Since when the socket has taken nothing of what there is to write, Unix milliseconds; `u64::MAX` while it takes everything.
     stalled_ms: u64,
+    /// What waits in the session, as the link knows it.
+    waiting: (usize, usize),
     turn: Turn,
 }
 
@@ -103,6 +105,7 @@ impl<S: Stream> Connection<S> {
             written: 0,
             counted: 0,
             stalled_ms: u64::MAX,
+            waiting: (0, 0),
             turn: Turn::default(),
         }
     }
@@ -213,7 +216,15 @@ impl<S: Stream> Connection<S> {
         stepped?;
         inner.with_context(|cx| self.session.pump(cx, &mut self.turn))?;
         self.carry_out()?;
+        if !self.session.given_up.is_empty() {
+            inner.hand_on(std::mem::take(&mut self.session.given_up));
+        }
         self.hand_over_moves();
+        let waiting = self.session.waiting();
+        if waiting != self.waiting {
+            self.waiting = waiting;
+            self.claim.link.set_waiting(waiting);
+        }
         Ok(())
     }
 
@@ -434,9 +445,14 @@ impl<S: Stream> Connection<S> {
         }
         let mut ops = Vec::new();
         let kept = store_end(&inner, &mut session, &claim.link, &mut ops);
-        if !ops.is_empty()
-            && let Err(error) = commit(&inner, ops).await
-        {
+        let handed_on = inner.hand_on_end(&mut session, &claim, kept).await;
+        let stored = match handed_on {
+            // What could not be handed on is kept with the session, which the next start ends.
+            Err(error) if !kept => Err(error),
+            _ if ops.is_empty() => Ok(()),
+            _ => commit(&inner, ops).await,
+        };
+        if let Err(error) = stored {
             inner.stats.store_errors.count();
             tracing::error!("the end of a session could not be stored: {error}");
         }
@@ -473,6 +489,7 @@ async fn last_answers(session: &mut Session, link: &Link) {
                     Event::Done(connection, done) if connection == session.client.connection => {
                         session.answered_at_the_end(done);
                     }
+                    Event::Deliver(delivery) if delivery.is_shared() => session.given_up.push(delivery),
                     // The store takes nothing more: there will be no answer.
                     Event::Close(ReasonCode::ImplementationSpecificError, _) => return Poll::Ready(()),
                     _ => {}
@@ -506,17 +523,15 @@ fn store_end(inner: &Arc<Inner>, session: &mut Session, link: &Arc<Link>, ops: &
         } else {
             inner.registry.release(key);
         }
+        inner.step_back(link, session.subscriptions());
         let record = session.record(now_ms);
         ops.extend(Inner::due_entries(key, &record).into_iter().map(StoreOp::PutDue));
         ops.push(StoreOp::PutSession(key.clone(), Box::new(record)));
         ops.push(StoreOp::PutCursors(key.clone(), session.cursors()));
         return true;
     }
-    {
-        let _queue = link.queue();
-        link.set_persistent(false);
-    }
     inner.unroute(link, session.subscriptions());
+    link.end_queue();
     inner.registry.release(key);
     if client.persistent {
         ops.push(StoreOp::RemoveSession(key.clone()));
@@ -541,9 +556,7 @@ impl Inner {
         for change in &turn.routes {
             match change {
                 RouteChange::Add(subscription) => self.route(link, subscription),
-                RouteChange::Remove(filter) => {
-                    self.router.unsubscribe(filter, &Subscriber(Arc::clone(link)));
-                }
+                RouteChange::Remove(filter) => self.unroute_one(link, filter),
             }
         }
         for source in &turn.attach {

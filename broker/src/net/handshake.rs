@@ -14,6 +14,7 @@ use crate::codec::{ByteStr, Connack, ConnackProperties, Connect, Limits, Packet,
 use crate::hook::{Ask, Client, Grant, Occasion};
 use crate::registry::Claim;
 use crate::session::{Close, PACKET_ID_DISTANCE, Session, Terms, Turn};
+use crate::sharing::Leaving;
 use crate::store::{Due, DueKind, SessionKey, StoreError, StoreOp, StoredSession, StoredWill};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -201,7 +202,6 @@ async fn admit<S: Stream>(
             receive_maximum: Some(inner.config.receive_maximum),
             maximum_packet_size: Some(inner.config.max_packet_size),
             assigned_client_id: assigned.and_then(|id| ByteStr::try_from(id).ok()),
-            shared_subscription_available: Some(false),
             topic_alias_maximum: Some(inner.config.topic_alias_maximum).filter(|maximum| *maximum > 0),
             response_information: asks_for_response
                 .then(|| inner.hook.response_information(&client))
@@ -233,6 +233,10 @@ async fn open(
     {
         // The session ends before the delay of its will is over [MQTT-3.1.3-9].
         inner.publish_will(&inner.absent(&key, will.connection), will.message).await;
+    }
+    if let Some(stored) = stored.as_ref().filter(|_| connect.clean_start) {
+        inner.leave_index(&key, &stored.record);
+        inner.hand_on_left(Leaving::session(key.clone(), &stored.record, &stored.cursors), || false).await?;
     }
     let stored = stored.and_then(|stored| take_stored(inner, connect.clean_start, client, stored, &mut ops));
     if client.persistent {
@@ -285,13 +289,6 @@ fn take_stored(
         ops.extend(Inner::due_entries(key, &stored.record).into_iter().map(StoreOp::RemoveDue));
         return Some(stored);
     }
-    let link = &client.link;
-    {
-        let _queue = link.queue();
-        link.set_persistent(false);
-    }
-    inner.unroute(link, &stored.record.subscriptions);
-    inner.registry.release(key);
     ops.extend(Inner::removal(key, &stored.record));
     inner.hook.ended(key);
     None
@@ -320,11 +317,17 @@ async fn resume(
         inner.hook.subscribe(&session.client, Occasion::Resume, asks, granted);
         receiver.await.map_err(|_| StoreError::new("the application dropped the question"))??
     };
-    // What the index holds from before is put in again as far as it is granted.
-    inner.unroute(&claim.link, subscriptions);
     let mut turn = Turn::default();
     let resumed = inner.with_context(|cx| session.resume(stored, grants, cx, &mut turn));
+    // Put in again before what is not granted any more is taken out, so that nothing passes by in between.
     inner.change_index(&claim.link, &turn, session);
+    let mut granted = session.subscriptions().iter().filter(|subscription| subscription.plain).peekable();
+    for before in subscriptions.iter().filter(|subscription| subscription.plain) {
+        // In the same order, less those that are gone.
+        if granted.next_if(|now| now.filter == before.filter).is_none() {
+            inner.unroute_one(&claim.link, &before.filter);
+        }
+    }
     resumed.map_err(|_| {
         Refused(ReasonCode::ServerUnavailable, "the server cannot read its store now".to_owned())
     })

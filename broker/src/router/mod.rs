@@ -14,9 +14,8 @@
 //! A session knows its own filters (they are in its record), so ending one costs its own filters and nothing
 //! else: the index keeps no list by session.
 //!
-//! Shared subscriptions (`$share/{group}/{filter}`) belong in the trie under `{filter}`, with a key of their
-//! own kind: the trie takes any key, so it becomes an enum of a session or a group, and a group is resolved
-//! to one member after the lookup.
+//! A shared subscription (`$share/{group}/{filter}`) stands in the trie under `{filter}`, once for its group: the
+//! key is a session or a group, and a group is resolved to one member after the lookup.
 
 mod cache;
 mod matches;

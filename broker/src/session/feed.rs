@@ -152,6 +152,11 @@ impl Feed {
         self.sent
     }
 
+    /// How far it has read, or an earlier connection had that left nothing but what was in flight before it.
+    pub(crate) fn sent_or_settled(&self) -> u64 {
+        self.sent.max(self.settled_up_to)
+    }
+
     /// How many positions are between the cursor and what was read; bounds memory when an early one stays unacknowledged.
     pub(crate) fn span(&self) -> usize {
         self.pending.len()

@@ -93,6 +93,8 @@ pub(crate) struct Session {
     /// Plain messages that wait for the window.
     plain: VecDeque<Delivery>,
     plain_bytes: usize,
+    /// Messages of shared subscriptions that are not for this client any more, for another member.
+    pub(crate) given_up: Vec<Delivery>,
     /// Retained messages that are to be looked up.
     lookups: VecDeque<Lookup>,
     /// A SUBSCRIBE or UNSUBSCRIBE that waits; no packet is taken until it is done.
@@ -136,6 +138,7 @@ impl Session {
             subscriptions: Vec::new(),
             plain: VecDeque::new(),
             plain_bytes: 0,
+            given_up: Vec::new(),
             lookups: VecDeque::new(),
             pending: None,
             recheck: Recheck::default(),
@@ -182,9 +185,10 @@ impl Session {
     pub(crate) fn event(&mut self, event: Event, cx: &Context<'_>, turn: &mut Turn) -> Result<(), Close> {
         match event {
             Event::Deliver(delivery) => {
-                if self.may_have(&delivery.message.topic, cx) {
+                if self.may_have(&delivery) {
                     return self.deliver(delivery, cx);
                 }
+                self.give_up(delivery, cx);
             }
             Event::Tail(tail) => {
                 if let Some(feed) = self.feeds.iter_mut().find(|feed| feed.source == tail.source) {
@@ -369,6 +373,24 @@ impl Session {
         }
     }
 
+    /// Plain messages that wait for the window, and their bytes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        (self.plain.len(), self.plain_bytes)
+    }
+
+    /// What is left in memory of shared subscriptions when the connection is over: in flight, then waiting.
+    pub(crate) fn take_shared(&mut self) -> Vec<Delivery> {
+        let waiting = self.plain.drain(..).filter(|delivery| delivery.share.is_some());
+        let given_up = std::mem::take(&mut self.given_up);
+        self.window.take_shared().into_iter().chain(given_up).chain(waiting).collect()
+    }
+
+    /// How far the session's own queue was sent; `None` when it has none.
+    pub(crate) fn queue_sent(&self) -> Option<u64> {
+        let queue = self.feeds.iter().find(|feed| feed.kind == crate::source::SourceKind::Queue);
+        queue.map(Feed::sent_or_settled)
+    }
+
     /// All cursors, to be stored.
     pub(crate) fn cursors(&mut self) -> Cursors {
         let cursor =
@@ -398,6 +420,6 @@ impl Session {
         }
         let Some(granted) = qos else { return Ok(()) };
         let qos: QoS = granted.min(message.qos);
-        self.deliver(Delivery { message, qos, retain: false, identifiers }, cx)
+        self.deliver(Delivery { message, qos, retain: false, identifiers, share: None }, cx)
     }
 }

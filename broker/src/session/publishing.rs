@@ -62,6 +62,7 @@ impl Session {
             properties: publish.properties,
             received_ms: cx.now_ms,
             identifiers: Identifiers::new(),
+            share: None,
         };
         match route {
             Route::Plain => turn.plains.push(Plain { token, message, received }),

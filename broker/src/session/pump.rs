@@ -101,8 +101,8 @@ impl Session {
             }
             return Ok(());
         }
-        if self.plain.is_empty() && self.window.has_room() && self.has_room(cx) {
-            let packet_id = self.window.send(Awaits::first(delivery.qos), Origin::Plain);
+        if self.plain.is_empty() && self.may_send(&delivery) && self.has_room(cx) {
+            let packet_id = self.window.send(Awaits::first(delivery.qos), Origin::of(&delivery));
             self.send_plain(&delivery, Some(packet_id), cx);
             return Ok(());
         }
@@ -119,15 +119,20 @@ impl Session {
         Ok(())
     }
 
+    /// Whether the window takes a plain message. What is kept while it is in flight may take as much memory as what waits.
+    fn may_send(&self, delivery: &Delivery) -> bool {
+        self.window.has_room() && (delivery.share.is_none() || self.window.held() < self.terms.bounds.bytes)
+    }
+
     fn pump_plain(&mut self, cx: &Context<'_>) {
-        while self.window.has_room() && self.has_room(cx) {
+        while self.has_room(cx) && self.plain.front().is_some_and(|delivery| self.may_send(delivery)) {
             let Some(delivery) = self.plain.pop_front() else { return };
             self.plain_bytes -= delivery.message.weight();
             if delivery.message.expiry_left_s(cx.now_ms) == Some(0) && !mutated(Mutation::SendsExpired) {
                 cx.stats.dropped_expired.count();
                 continue;
             }
-            let packet_id = self.window.send(Awaits::first(delivery.qos), Origin::Plain);
+            let packet_id = self.window.send(Awaits::first(delivery.qos), Origin::of(&delivery));
             self.send_plain(&delivery, Some(packet_id), cx);
         }
     }
@@ -231,6 +236,7 @@ impl Session {
                         qos,
                         retain: !mutated(Mutation::SendsKeptWithoutRetain),
                         identifiers,
+                        share: None,
                     },
                     cx,
                 )?;
@@ -479,6 +485,7 @@ mod tests {
                 properties: None,
                 received_ms: 0,
                 identifiers: Identifiers::new(),
+                share: None,
             })
         }
     }

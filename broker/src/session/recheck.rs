@@ -9,6 +9,7 @@ use super::subscribing::{Pending, Reply};
 use super::{Close, Context, Session, Turn};
 use crate::codec::ReasonCode;
 use crate::hook::Standing;
+use crate::link::Delivery;
 use crate::source::{Item, SourceKind};
 use crate::store::{StoreError, StoredSubscription};
 use crate::topic::{self, SharedFilter};
@@ -85,15 +86,15 @@ impl Session {
             }
         }
         if turn.revoked {
-            let Session { subscriptions, plain, plain_bytes, .. } = self;
-            plain.retain(|delivery| {
-                let kept = subscriptions.iter().any(|known| known.brings(&delivery.message.topic));
-                if !kept {
-                    *plain_bytes -= delivery.message.weight();
-                    cx.stats.dropped_revoked.count();
+            let waiting = std::mem::take(&mut self.plain);
+            for delivery in waiting {
+                if self.is_due(&delivery.message.topic, delivery.share.as_deref()) {
+                    self.plain.push_back(delivery);
+                } else {
+                    self.plain_bytes -= delivery.message.weight();
+                    self.give_up(delivery, cx);
                 }
-                kept
-            });
+            }
         }
         let revoked = before - self.subscriptions.len();
         self.reply_after_saving(Reply::Rechecked { revoked, told }, revoked > 0, turn);
@@ -124,28 +125,41 @@ impl Session {
     }
 
     /// Whether a plain message from the mailbox is still for this client.
-    pub(super) fn may_have(&self, topic: &str, cx: &Context<'_>) -> bool {
-        let may = self.recheck.sweeping == 0 || self.is_brought(topic);
-        if !may {
-            cx.stats.dropped_revoked.count();
-        }
-        may
+    pub(super) fn may_have(&self, delivery: &Delivery) -> bool {
+        self.recheck.sweeping == 0 || self.is_due(&delivery.message.topic, delivery.share.as_deref())
     }
 
     /// Whether an item waits in the stored queue for a filter that was revoked only. What was sent already is sent again all the
     /// same [MQTT-4.4.0-1].
-    pub(super) fn was_revoked(&self, feed: usize, item: &Item, cx: &Context<'_>) -> bool {
+    pub(super) fn was_revoked(&mut self, feed: usize, item: &Item, cx: &Context<'_>) -> bool {
+        let share = item.message.as_ref().and_then(|message| message.share.as_ref());
         let was = item.position <= self.recheck.revoked_up_to
             && self.feeds[feed].kind == SourceKind::Queue
-            && !self.is_brought(&item.topic);
+            && !self.is_due(&item.topic, share.map(|share| &*share.filter));
         if was {
-            cx.stats.dropped_revoked.count();
+            match item.message.as_ref().and_then(Delivery::shared) {
+                Some(delivery) => self.give_up(delivery, cx),
+                None => cx.stats.dropped_revoked.count(),
+            }
         }
         was
     }
 
-    fn is_brought(&self, topic: &str) -> bool {
-        self.subscriptions.iter().any(|subscription| subscription.brings(topic))
+    /// A plain message is not for this client any more: one of a shared subscription is another member's.
+    pub(super) fn give_up(&mut self, delivery: Delivery, cx: &Context<'_>) {
+        if delivery.share.is_some() {
+            self.given_up.push(delivery);
+        } else {
+            cx.stats.dropped_revoked.count();
+        }
+    }
+
+    /// Whether some subscription that is left brings messages of a topic; of a group, its own subscription.
+    fn is_due(&self, topic: &str, share: Option<&str>) -> bool {
+        match share {
+            Some(filter) => self.is_subscribed(filter),
+            None => self.subscriptions.iter().any(|subscription| subscription.brings(topic)),
+        }
     }
 }
 
@@ -156,7 +170,7 @@ mod tests {
     use crate::codec::{ByteStr, Limits, Peer, QoS, Version};
     use crate::config::Config;
     use crate::hook::{Admission, Ask, Client, Command, Granted, Hook, Login, Occasion, Roles, Route};
-    use crate::link::{Delivery, Event, Link};
+    use crate::link::{Event, Link};
     use crate::message::{Identifiers, Message};
     use crate::retained::Resume;
     use crate::session::{SourceReader, Terms};
@@ -244,6 +258,7 @@ mod tests {
             properties: None,
             received_ms: 0,
             identifiers: Identifiers::new(),
+            share: None,
         };
         let message = SharedMessage::new(message);
         Event::Deliver(Delivery {
@@ -251,6 +266,7 @@ mod tests {
             qos: QoS::AtMostOnce,
             retain: false,
             identifiers: Identifiers::new(),
+            share: None,
         })
     }
 

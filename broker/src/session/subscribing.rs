@@ -15,7 +15,7 @@ use crate::mutation::{Mutation, mutated};
 use crate::retained::Resume;
 use crate::source::{SourceGrant, SourceId, SourceKind};
 use crate::store::{StoreError, StoredSession, StoredSubscription};
-use crate::topic::is_system;
+use crate::topic::{SharedFilter, is_shared, is_system, selector};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
@@ -103,10 +103,10 @@ impl Session {
             .map(|asked| {
                 let filter: Arc<str> = Arc::from(asked.filter.as_str());
                 new += usize::from(!self.is_subscribed(&filter));
-                let refused = if filter.starts_with("$share/") {
-                    // Announced as Shared Subscription Available 0 [MQTT-3.8.4].
-                    Some(ReasonCode::SharedSubscriptionsNotSupported)
-                } else if is_system(&filter) && !self.client.roles.operator {
+                let refused = if SharedFilter::parse(&filter).is_err() {
+                    // The codec knows the form on 5.0 only; it means the same here on 3.1.1.
+                    Some(ReasonCode::TopicFilterInvalid)
+                } else if is_system(selector(&filter)) && !self.client.roles.operator {
                     Some(ReasonCode::NotAuthorized)
                 } else if self.subscriptions.len() + new > cx.config.max_subscriptions {
                     Some(ReasonCode::QuotaExceeded)
@@ -140,7 +140,7 @@ impl Session {
         Ok(())
     }
 
-    fn is_subscribed(&self, filter: &str) -> bool {
+    pub(super) fn is_subscribed(&self, filter: &str) -> bool {
         self.subscriptions.iter().any(|subscription| &*subscription.filter == filter)
     }
 
@@ -184,6 +184,10 @@ impl Session {
                         reason.push_str(sentence);
                     }
                 }
+                Grant::Granted { plain: false, .. } if is_shared(&wanted.subscription.filter) => {
+                    // A source has one reader for each session: there is nothing to share.
+                    codes.push(ReasonCode::SharedSubscriptionsNotSupported);
+                }
                 Grant::Granted { qos, plain, sources } => {
                     let mut subscription = wanted.subscription;
                     subscription.qos = subscription.qos.min(qos);
@@ -201,7 +205,8 @@ impl Session {
                         if new || !mutated(Mutation::KeepsFirstSubscription) {
                             turn.routes.push(RouteChange::Add(subscription.clone()));
                         }
-                        if send_retained {
+                        // No retained messages for a shared subscription (section 4.8.2).
+                        if send_retained && !is_shared(&subscription.filter) {
                             lookups.push(Lookup {
                                 filter: Arc::clone(&subscription.filter),
                                 qos: subscription.qos,
@@ -435,8 +440,8 @@ impl Session {
 /// Why the broker itself refuses a filter.
 fn own_refusal(code: ReasonCode) -> &'static str {
     match code {
-        ReasonCode::SharedSubscriptionsNotSupported => {
-            "this server has no shared subscriptions, as its CONNACK says"
+        ReasonCode::TopicFilterInvalid => {
+            "a shared subscription is $share/, a name without wildcards, / and a topic filter"
         }
         ReasonCode::NotAuthorized => "what the server says about itself is for operators",
         _ => "this session holds as many filters as it may",

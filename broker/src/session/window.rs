@@ -4,6 +4,7 @@
 
 use super::feed::FeedIndex;
 use crate::codec::{PacketId, QoS};
+use crate::link::Delivery;
 use crate::mutation::{Mutation, mutated};
 use std::collections::VecDeque;
 
@@ -16,6 +17,8 @@ pub(crate) const PACKET_ID_DISTANCE: u16 = 32_768;
 pub(crate) enum Origin {
     /// A plain message that lives in memory only; kept so that it counts against the window.
     Plain,
+    /// The same, QoS 1 of a shared subscription: it is kept, since someone else gets it when the session ends first.
+    Shared(Box<Delivery>),
     /// An item of a feed.
     Feed {
         /// Which feed.
@@ -43,6 +46,25 @@ impl Awaits {
     }
 }
 
+impl Origin {
+    /// A message that lives in memory only. One of QoS 2 goes with the session, whoever shares it [MQTT-4.8.2-5].
+    pub(crate) fn of(delivery: &Delivery) -> Origin {
+        if delivery.share.is_some() && delivery.qos < QoS::ExactlyOnce {
+            Origin::Shared(Box::new(delivery.clone().detached()))
+        } else {
+            Origin::Plain
+        }
+    }
+
+    /// The bytes that it keeps.
+    fn weight(&self) -> usize {
+        match self {
+            Origin::Shared(delivery) => delivery.message.weight(),
+            _ => 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Slot {
     id: PacketId,
@@ -62,6 +84,8 @@ pub(crate) struct Window {
     reserved: Vec<PacketId>,
     /// How many messages have been sent; starts at a full round, before which are those of earlier connections.
     sent: u64,
+    /// Bytes of the messages that are kept.
+    held: usize,
 }
 
 /// Ids are met again after a round of this many.
@@ -70,7 +94,7 @@ const ROUND: u64 = 65_535;
 impl Window {
     /// A window of `limit` messages; the first id is the one after `last_id`.
     pub(crate) fn new(limit: usize, last_id: u16) -> Window {
-        Window { slots: VecDeque::new(), last_id, limit, reserved: Vec::new(), sent: ROUND }
+        Window { slots: VecDeque::new(), last_id, limit, reserved: Vec::new(), sent: ROUND, held: 0 }
     }
 
     /// Whether another message may be sent.
@@ -94,6 +118,7 @@ impl Window {
             id = following(id.get());
         }
         self.last_id = id.get();
+        self.held += origin.weight();
         self.slots.push_back(Slot { id, awaits, origin, sent: self.sent });
         self.sent += 1;
         id
@@ -128,7 +153,9 @@ impl Window {
     /// The client is done with the message of an id; what it was, or `None` when nothing like it is in flight.
     pub(crate) fn acknowledge(&mut self, id: PacketId) -> Option<Origin> {
         let index = self.slots.iter().position(|slot| slot.id == id)?;
-        self.slots.remove(index).map(|slot| slot.origin)
+        let slot = self.slots.remove(index)?;
+        self.held -= slot.origin.weight();
+        Some(slot.origin)
     }
 
     /// The client has received the QoS 2 message of an id. It stays in flight [MQTT-3.3.4-9], and its origin is done with.
@@ -149,8 +176,26 @@ impl Window {
     pub(crate) fn feeds_in_flight(&self) -> impl Iterator<Item = (PacketId, FeedIndex, u64)> {
         self.slots.iter().filter(|slot| slot.awaits == Awaits::Puback).filter_map(|slot| match slot.origin {
             Origin::Feed { feed, position } => Some((slot.id, feed, position)),
-            Origin::Plain => None,
+            Origin::Plain | Origin::Shared(_) => None,
         })
+    }
+
+    /// Takes out the messages of shared subscriptions that are kept, in the order sent.
+    pub(crate) fn take_shared(&mut self) -> Vec<Delivery> {
+        let mut shared = Vec::new();
+        for slot in std::mem::take(&mut self.slots) {
+            match slot.origin {
+                Origin::Shared(delivery) => shared.push(*delivery),
+                _ => self.slots.push_back(slot),
+            }
+        }
+        self.held = 0;
+        shared
+    }
+
+    /// Bytes of messages that are kept while they are in flight.
+    pub(crate) fn held(&self) -> usize {
+        self.held
     }
 
     /// The id used last.

@@ -169,6 +169,9 @@ pub enum StoreOp {
     RemoveSession(SessionKey),
     /// Appends a plain message to a session's queue at this position.
     Enqueue(SessionKey, u64, Message),
+    /// Takes one message out of a session's queue, before the session has seen it: another one gets it. What is not there is not
+    /// missed.
+    Dequeue(SessionKey, u64),
     /// Sets the retained message of a topic.
     Retain(Message),
     /// Removes the retained message of a topic.

@@ -94,6 +94,11 @@ impl Tables {
                     Some(old) => self.bytes -= old.payload.len() as u64,
                 }
             }
+            StoreOp::Dequeue(key, position) => {
+                if let Some(queue) = self.queues.get_mut(&key) {
+                    queue.messages.remove(&position);
+                }
+            }
             StoreOp::Retain(message) => {
                 let topic = message.topic.detached();
                 let payload = Bytes::copy_from_slice(&message.payload);

@@ -90,6 +90,7 @@ impl StoredWill {
             properties: will.publish_properties(),
             received_ms: 0,
             identifiers: Identifiers::new(),
+            share: None,
         };
         StoredWill { message, delay_s: will.delay_interval(), connection }
     }
@@ -290,6 +291,7 @@ mod tests {
             properties: None,
             received_ms: 0,
             identifiers: Identifiers::new(),
+            share: None,
         }
     }
 

@@ -72,6 +72,7 @@ impl Sys {
                     properties: None,
                     received_ms: now_ms,
                     identifiers: Identifiers::new(),
+                    share: None,
                 })
             })
             .collect()

@@ -12,6 +12,7 @@ use chasqui_broker::hook::{
 use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View};
 use chasqui_broker::store::ram::RamStore;
 use chasqui_broker::store::{Store, StoreError};
+use chasqui_broker::topic::selector;
 use chasqui_broker::{Broker, Config};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ impl Hook for PlainHook {
 
     fn subscribe(&self, _client: &Arc<Connected>, _occasion: Occasion, asks: Vec<Ask>, granted: Granted) {
         let grants = asks.iter().map(|ask| {
-            if ask.filter.starts_with("no/") {
+            if selector(&ask.filter).starts_with("no/") {
                 Grant::Refused(ReasonCode::NotAuthorized, "topics under no/ are not for clients")
             } else {
                 Grant::Granted { qos: QoS::ExactlyOnce, plain: true, sources: Vec::new() }
