@@ -134,6 +134,10 @@ mutations! {
     TakesAnyAlias,
     /// One alias more than the client takes.
     SendsTooManyAliases,
+    /// A member of a share gets messages with the QoS they were published with.
+    SharesAsPublished,
+    /// What a member was sent at QoS 2 goes to another when its session ends.
+    HandsOnWhatWasBegun,
     /// Topic names are put into small letters.
     FoldsTopics,
 }

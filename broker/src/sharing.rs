@@ -12,6 +12,7 @@ use crate::codec::QoS;
 use crate::groups::{Group, Offered, Reach};
 use crate::link::{Delivery, Event, Link, Pushed};
 use crate::message::Message;
+use crate::mutation::{Mutation, mutated};
 use crate::plain::{Durable, queued};
 use crate::registry::Claim;
 use crate::router::SubscriptionOptions;
@@ -86,6 +87,9 @@ impl Leaving {
 
     /// Whether an item of the queue goes to another: not what the client has acknowledged, and no QoS 2 that it may have seen.
     fn goes_on(&self, position: u64) -> bool {
+        if mutated(Mutation::HandsOnWhatWasBegun) {
+            return true;
+        }
         let in_flight = || self.in_flight.binary_search(&position).is_ok();
         self.flights.binary_search(&position).is_err() && (position > self.settled_up_to || in_flight())
     }
@@ -351,7 +355,7 @@ fn offer_to_group(
 fn delivery(group: &Group, message: &Arc<SharedMessage>, options: SubscriptionOptions) -> Delivery {
     let granted = QoS::from_u8(options.qos).unwrap_or(QoS::AtMostOnce);
     Delivery {
-        qos: message.qos.min(granted),
+        qos: if mutated(Mutation::SharesAsPublished) { message.qos } else { message.qos.min(granted) },
         retain: message.retain && options.retain_as_published,
         identifiers: options.id.map(std::num::NonZeroU32::get).into_iter().collect(),
         share: Some(Arc::clone(&group.filter)),

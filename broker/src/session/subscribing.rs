@@ -102,15 +102,16 @@ impl Session {
             .iter()
             .map(|asked| {
                 let filter: Arc<str> = Arc::from(asked.filter.as_str());
-                new += usize::from(!self.is_subscribed(&filter));
+                let is_new = !self.is_subscribed(&filter);
                 let refused = if SharedFilter::parse(&filter).is_err() {
                     // The codec knows the form on 5.0 only; it means the same here on 3.1.1.
                     Some(ReasonCode::TopicFilterInvalid)
                 } else if is_system(selector(&filter)) && !self.client.roles.operator {
                     Some(ReasonCode::NotAuthorized)
-                } else if self.subscriptions.len() + new > cx.config.max_subscriptions {
+                } else if is_new && self.subscriptions.len() + new >= cx.config.max_subscriptions {
                     Some(ReasonCode::QuotaExceeded)
                 } else {
+                    new += usize::from(is_new);
                     None
                 };
                 let subscription = StoredSubscription {

@@ -25,6 +25,7 @@ mod publish;
 mod qos2;
 mod retained;
 mod sessions;
+mod shared;
 mod subscribe;
 mod topics;
 mod wills;

@@ -171,6 +171,16 @@ const MUTANTS: &[(Mutation, Of, &str)] = &[
         V5("3.3.2-11"),
         "alias::aliases_of_the_server_stay_within_the_maximum_of_the_client",
     ),
+    (
+        Mutation::SharesAsPublished,
+        V5("4.8.2-3"),
+        "shared::each_message_goes_to_one_member_at_its_granted_qos",
+    ),
+    (
+        Mutation::HandsOnWhatWasBegun,
+        V5("4.8.2-5"),
+        "shared::a_qos_2_message_that_was_begun_goes_to_nobody_else_when_the_session_ends",
+    ),
     (Mutation::FoldsTopics, V311("4.7.3-4"), "topics::topics_are_compared_as_they_are"),
 ];
 
