@@ -160,12 +160,9 @@ async fn every_rare_valid_packet_is_answered_and_the_connection_goes_on() {
             Answer::Packet(kind, begin) => {
                 let (first, body) = client.packet().await;
                 assert!(first == kind && body.starts_with(&begin), "{name}: {first:02X} {body:02X?}");
-                // No filter is refused.
-                let shared = row.bytes.windows(7).any(|text| text == b"$share/");
-                assert!(
-                    shared || first != SUBACK || body[2..].iter().all(|code| *code < 0x80),
-                    "{name}: {body:02X?}"
-                );
+                // No filter is refused, but for a share without a filter behind it: on 3.1.1 too a share is one here.
+                let fine = row.name == "a share's form on 3.1.1 is a filter" || first != SUBACK;
+                assert!(fine || body[2..].iter().all(|code| *code < 0x80), "{name}: {body:02X?}");
             }
             Answer::Nothing => {}
             Answer::End => {
@@ -186,5 +183,5 @@ async fn every_rare_valid_packet_is_answered_and_the_connection_goes_on() {
         *going_on.entry(row.version.map(Version::level)).or_insert(0) += 1;
     }
     let total: usize = going_on.values().sum();
-    assert!(total >= 60 && going_on.values().all(|rows| *rows >= 20) && ended <= 20, "{going_on:?}, {ended}");
+    assert!(total >= 60 && going_on.values().all(|rows| *rows >= 20) && ended <= 12, "{going_on:?}, {ended}");
 }
