@@ -20,6 +20,7 @@ endif
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 PYTHON := $(CACHE)/chasqui-venv/bin/python
+NODE := $(CACHE)/chasqui-node
 TOOLS := $(CACHE)/chasqui-tools
 # Where `make run` keeps its messages.
 DATA ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/chasqui-dev
@@ -78,16 +79,16 @@ mutations: ## Break the broker's rules one by one: the test of each must notice
 	cargo test --locked --package chasqui-broker --features mutations --test conformance mutants
 
 .PHONY: interop
-interop: ## Foreign clients (Paho, mosquitto) against the real server: tests/interop
-	@scripts/setup.sh build clients python
+interop: ## Foreign clients (Paho, mosquitto, MQTT.js) against the real server: tests/interop
+	@scripts/setup.sh build clients python node
 	cargo build --locked --package chasqui-bridge --bin chasqui
-	CHASQUI_BIN="$$CARGO_TARGET_DIR/debug/chasqui" $(PYTHON) tests/interop/run.py $(STORIES)
+	CHASQUI_BIN="$$CARGO_TARGET_DIR/debug/chasqui" CHASQUI_NODE="$(NODE)" $(PYTHON) tests/interop/run.py $(STORIES)
 
 .PHONY: env
 env: ## Print the build variables, for cargo without make: eval "$$(make -s env)"
 	@printf 'export CARGO_TARGET_DIR=%q CC=%q CXX=%q\n' "$$CARGO_TARGET_DIR" "$$CC" "$$CXX"
 
 .PHONY: clean
-clean: ## Remove what was built, the Python environment and the tools; messages in DATA stay
+clean: ## Remove what was built, the environments of Python and Node and the tools; messages in DATA stay
 	cargo clean
-	rm -rf -- "$(CACHE)/chasqui-venv" "$(TOOLS)"
+	rm -rf -- "$(CACHE)/chasqui-venv" "$(NODE)" "$(TOOLS)"

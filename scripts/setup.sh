@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what building and testing Chasqui need, and nothing that is there already.
 #
-#   scripts/setup.sh [part ...]      parts: build clients python deny; all of them when none is named
+#   scripts/setup.sh [part ...]      parts: build clients python node deny; all of them when none is named
 #
 #   build    a C++ compiler, libclang and clang (RocksDB and its bindings), ccache; checks Rust
-#   clients  mosquitto_pub and mosquitto_sub
+#   clients  mosquitto_pub and mosquitto_sub, and openssl, which makes their certificates
 #   python   Python with Paho and a protobuf compiler, in a virtual environment of its own
+#   node     Node with MQTT.js, in a folder of its own
 #   deny     cargo-deny, built once from crates.io
 #
 # Debian packages are installed by root; anyone else is told in one sentence what is missing. Nothing is fetched or
@@ -15,6 +16,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}"
 venv="$cache/chasqui-venv"
+node="$cache/chasqui-node"
 tools="$cache/chasqui-tools"
 deny_version=0.20.2
 
@@ -59,15 +61,20 @@ find_missing() {
             ;;
         clients)
             has mosquitto_pub && has mosquitto_sub || missing+=(mosquitto-clients)
+            has openssl || missing+=(openssl)
             ;;
         python)
             python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3 python3-venv)
+            ;;
+        node)
+            has node || missing+=(nodejs)
+            has npm || missing+=(npm)
             ;;
         deny)
             has gcc || missing+=(gcc)
             ;;
         *)
-            fail "there is no part '$part': use build, clients, python or deny."
+            fail "there is no part '$part': use build, clients, python, node or deny."
             ;;
         esac
     done
@@ -96,6 +103,20 @@ ensure_venv() {
     echo "$stamp" >"$venv/chasqui-stamp"
 }
 
+# As for Python: as good as new while the stamp in it says what it was made from.
+ensure_node() {
+    local stamp
+    stamp=$({ node --version && cat tests/interop/package-lock.json; } | sha256sum | cut -d' ' -f1)
+    [ "$(cat "$node/chasqui-stamp" 2>/dev/null)" = "$stamp" ] && [ -d "$node/node_modules/mqtt" ] && return
+    echo "setup: preparing MQTT.js in $node"
+    rm -rf -- "$node"
+    mkdir -p "$node"
+    cp tests/interop/package.json tests/interop/package-lock.json "$node"
+    # No program of a package runs while it is installed.
+    npm ci --prefix "$node" --ignore-scripts --no-audit --no-fund --silent
+    echo "$stamp" >"$node/chasqui-stamp"
+}
+
 # Unoptimised and without its network part: compiles in about a minute, and reads one lock file.
 ensure_deny() {
     [ "$("$tools/bin/cargo-deny" --version 2>/dev/null)" = "cargo-deny $deny_version" ] && return
@@ -108,7 +129,7 @@ ensure_deny() {
 }
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(build clients python deny)
+[ ${#parts[@]} -gt 0 ] || parts=(build clients python node deny)
 missing=()
 
 mkdir -p "$cache"
@@ -121,6 +142,7 @@ for part in "${parts[@]}"; do
     case "$part" in
     build) check_rust ;;
     python) ensure_venv ;;
+    node) ensure_node ;;
     deny) check_rust && ensure_deny ;;
     esac
 done

@@ -4,6 +4,7 @@ Nothing here waits for a fixed time. Every wait is for something that must happe
 with a sentence that says what did not. That something does *not* happen is shown by waiting for what comes after it.
 """
 
+import atexit
 import base64
 import json
 import os
@@ -16,6 +17,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -60,6 +62,24 @@ def story(title, generic=False, versions=(V311, V5)):
     return register
 
 
+# --- certificates -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def certificate():
+    """A certificate for this machine that is its own authority, and its key: made once, gone with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="chasqui-interop-tls-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    pem, key = folder / "server.pem", folder / "server.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-addext", "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", pem],
+        check=True, capture_output=True,
+    )
+    return pem, key
+
+
 # --- brokers ----------------------------------------------------------------------------------------------------------
 
 
@@ -73,12 +93,21 @@ class Chasqui:
     LISTENING = re.compile(r"listening on\W+(?:\w+\W+)??(?:mqtt://|tcp://)?(127\.0\.0\.1|\[::1\]):(\d+)", re.IGNORECASE)
     COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
+    # How the lines begin that say where it listens over something else.
+    ALSO = {
+        "tls": re.compile(r"listening with TLS on 127\.0\.0\.1:(\d+)"),
+        "websocket": re.compile(r"listening with WebSocket on ws://127\.0\.0\.1:(\d+)/mqtt"),
+        "secure websocket": re.compile(r"listening with WebSocket and TLS on wss://127\.0\.0\.1:(\d+)/mqtt"),
+    }
+
     def __init__(self, binary, folder):
         self.binary = binary
         self.data = folder / "data"
         self.log = folder / "server.log"
         self.process = None
         self.host, self.port = None, None
+        # The ports of ALSO, and the certificate to trust there.
+        self.ports, self.authority = {}, None
 
     def start(self):
         """Starts the server, or starts it again on the same data, and waits until it says where it listens."""
@@ -89,16 +118,34 @@ class Chasqui:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env=os.environ | self._listeners(),
             )
         deadline = time.monotonic() + PATIENCE
         while True:
             said = self.COLOUR.sub("", self.log.read_bytes()[begin:].decode(errors="replace"))
             if found := self.LISTENING.search(said):
                 self.host, self.port = found[1].strip("[]"), int(found[2])
+                # Said before.
+                for name, pattern in self.ALSO.items():
+                    found = pattern.search(said)
+                    expect(found, f"the server does not say where it listens with {name}")
+                    self.ports[name] = int(found[1])
                 return
             expect(self.process.poll() is None, f"the server ended with {self.process.returncode} while starting")
             expect(time.monotonic() < deadline, "the server does not say where it listens")
             time.sleep(0.02)
+
+    def _listeners(self):
+        """The variables for TLS and WebSocket, on free ports."""
+        self.authority, key = certificate()
+        anywhere = "127.0.0.1:0"
+        return {
+            "CHASQUI_LISTEN_TLS": anywhere,
+            "CHASQUI_LISTEN_WEBSOCKET": anywhere,
+            "CHASQUI_LISTEN_SECURE_WEBSOCKET": anywhere,
+            "CHASQUI_TLS_CERTIFICATE": str(self.authority),
+            "CHASQUI_TLS_KEY": str(key),
+        }
 
     def stop(self):
         """Ends the server as an operator would; it must drain and end well."""
@@ -206,11 +253,11 @@ class Device:
     """One MQTT session of one user, and everything it was sent, in order.
 
     `persistent` is Clean Session 0, or Clean Start 0 with an hour of session expiry. With `manual` the device
-    acknowledges only when told to, with :meth:`acknowledge`.
+    acknowledges only when told to, with :meth:`acknowledge`. `over` is one of `Chasqui.ALSO`; without it, TCP.
     """
 
     def __init__(self, broker, user, device, version, *, persistent=True, clean_start=False, manual=False, will=None,
-                 password=None):
+                 password=None, over=None):
         self.version = version
         self.name = f"{user or 'anonymous'}/{device}"
         self.inbox = []
@@ -226,7 +273,12 @@ class Device:
             protocol=paho.MQTTv5 if version == V5 else paho.MQTTv311,
             reconnect_on_failure=False,
             manual_ack=True,
+            transport="websockets" if over is not None and over.endswith("websocket") else "tcp",
         )
+        if over is not None and over.endswith("websocket"):
+            client.ws_set_options(path="/mqtt")
+        if over in ("tls", "secure websocket"):
+            client.tls_set(ca_certs=str(broker.authority))
         if user is not None:
             client.username_pw_set(user, user if password is None else password)
         if will is not None:
@@ -240,7 +292,7 @@ class Device:
         client.on_publish = lambda _c, _u, mid, code, properties: self._note(
             lambda: self._pubacks.__setitem__(mid, Ack(code.value, properties)))
         client.on_message = lambda _c, _u, message: self._take(message, manual)
-        self._address = (broker.host, broker.port)
+        self._address = (broker.host, broker.port if over is None else broker.ports[over])
 
     def _note(self, change):
         with self._changed:

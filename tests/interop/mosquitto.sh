@@ -15,12 +15,15 @@ fail() {
     exit 1
 }
 
+# Over TLS where there is an authority to trust.
+tls=(${CHASQUI_CAFILE:+--cafile "$CHASQUI_CAFILE"})
+
 pub() {
-    mosquitto_pub -h "$host" -p "$port" -V "$version" "$@"
+    mosquitto_pub "${tls[@]}" -h "$host" -p "$port" -V "$version" "$@"
 }
 
 sub() {
-    mosquitto_sub -h "$host" -p "$port" -V "$version" -W "$patience" "$@"
+    mosquitto_sub "${tls[@]}" -h "$host" -p "$port" -V "$version" -W "$patience" "$@"
 }
 
 # A session that is there from now on, connected or not.

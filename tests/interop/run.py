@@ -4,7 +4,7 @@
     CHASQUI_BIN=target/debug/chasqui tests/interop/run.py [word ...]     stories whose line contains a word; all without
     tests/interop/run.py --reference [word ...]                          the generic ones, to mosquitto
 
-Needs what `scripts/setup.sh clients python` installs; `make interop` does all of it.
+Needs what `scripts/setup.sh clients python node` installs; `make interop` does all of it.
 """
 
 import argparse
@@ -18,10 +18,14 @@ import access
 import chat
 import generic
 import retry
+import transports  # noqa: F401 (its stories register themselves)
 import typed
 from harness import PATIENCE, STORIES, V5, V311, Chasqui, Failure, Mosquitto, running
 
 SHELL_STORIES = Path(__file__).with_name("mosquitto.sh")
+NODE_STORIES = Path(__file__).with_name("mqttjs.mjs")
+# Stories of mosquitto.sh that are told over TLS too.
+OVER_TLS = ("quick_start", "ten_while_away", "generic_retained")
 
 
 def shell_stories():
@@ -30,18 +34,48 @@ def shell_stories():
     for name in listed:
         for version in (V311, V5):
             yield "mosquitto", name.replace("_", " "), version, name.startswith("generic_"), shell_story(name)
+            if name in OVER_TLS:
+                yield "mosquitto", f"{name.replace('_', ' ')}, over TLS", version, False, shell_story(name, tls=True)
 
 
-def shell_story(name):
+def shell_story(name, tls=False):
     """One story of mosquitto.sh as a function."""
 
     def tell(broker, version):
-        command = ["bash", SHELL_STORIES, broker.host, str(broker.port), "mqttv5" if version == V5 else "mqttv311", name]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=6 * PATIENCE)
-        if done.returncode != 0:
-            raise Failure(done.stderr.strip() or f"mosquitto.sh ended with {done.returncode} and no word")
+        port = broker.ports["tls"] if tls else broker.port
+        authority = {"CHASQUI_CAFILE": str(broker.authority)} if tls else {}
+        run_program(["bash", SHELL_STORIES, broker.host, str(port)], version, name, authority)
 
     return tell
+
+
+def node_stories():
+    """The stories of mqttjs.mjs, over WebSocket without and with TLS."""
+    listed = subprocess.run(["node", NODE_STORIES, "list"], check=True, capture_output=True, text=True).stdout.split()
+    for name in listed:
+        for over, scheme in (("websocket", "ws"), ("secure websocket", "wss")):
+            for version in (V311, V5):
+                yield "mqtt.js", f"{name.replace('_', ' ')}, over {over}", version, False, node_story(name, over, scheme)
+
+
+def node_story(name, over, scheme):
+    """One story of mqttjs.mjs as a function."""
+
+    def tell(broker, version):
+        url = f"{scheme}://{broker.host}:{broker.ports[over]}/mqtt"
+        run_program(["node", NODE_STORIES, url], version, name, {"CHASQUI_CAFILE": str(broker.authority)})
+
+    return tell
+
+
+def run_program(command, version, name, variables):
+    """Tells a story that another program tells; what it says when it fails is why."""
+    command = [*command, "mqttv5" if version == V5 else "mqttv311", name]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=6 * PATIENCE, env=os.environ | variables
+    )
+    if done.returncode != 0:
+        raise Failure(done.stderr.strip() or f"{command[1].name} ended with {done.returncode} and no word")
 
 
 def explain(error):
@@ -67,7 +101,7 @@ def main():
             parser.error("CHASQUI_BIN must name the server's binary; `make interop` builds it and sets this")
 
     passed = failed = 0
-    for module, title, version, is_generic, tell in [*STORIES, *shell_stories()]:
+    for module, title, version, is_generic, tell in [*STORIES, *shell_stories(), *([] if options.reference else node_stories())]:
         line = f"{module:<10} {version:<6} {title}"
         if options.reference and not is_generic:
             continue
