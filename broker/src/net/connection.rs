@@ -34,7 +34,7 @@ const READ_BYTES: usize = 64 * 1024;
 /// Rounds of a connection that always has something to do, before others have their turn.
 const ROUNDS: usize = 8;
 /// How long a client that is told to go may take to take its last packet.
-const GOODBYE: Duration = Duration::from_secs(1);
+pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 /// How long the end of a connection waits for what is to be carried out once.
 const LAST_ANSWERS: Duration = Duration::from_secs(30);
 /// Buffers each thread keeps for connections that have something to write.

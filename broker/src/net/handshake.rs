@@ -3,7 +3,7 @@
 //! Everything that CONNACK promises is stored before it is sent. A connection that says nothing, or too slowly, or too much, is closed
 //! when its time is up, and costs one small buffer until then.
 
-use super::connection::Connection;
+use super::connection::{Connection, GOODBYE};
 use super::input::Input;
 use super::login::{self, Admitted, login_of};
 use super::under_way::{GivenUp, Newcomer};
@@ -78,9 +78,12 @@ async fn refuse<S: Stream>(inner: &Arc<Inner>, stream: &mut S, to: &Peer, answer
     if connack::encode(&mut out, to, answer).is_ok() {
         inner.stats.packets_sent.count();
         inner.stats.bytes_sent.add(out.len() as u64);
-        // The client may be gone already; there is nobody to tell.
-        let _ = stream.write_all(&out).await;
-        let _ = stream.shutdown().await;
+        // The client may be gone already, or take nothing; it goes without then.
+        let _ = tokio::time::timeout(GOODBYE, async {
+            let _ = stream.write_all(&out).await;
+            let _ = stream.shutdown().await;
+        })
+        .await;
     }
 }
 
