@@ -32,6 +32,8 @@ mod refusals;
 mod replies;
 #[path = "rules/retries.rs"]
 mod retries;
+#[path = "rules/shared.rs"]
+mod shared;
 #[path = "rules/state.rs"]
 mod state;
 #[path = "rules/undelivered_floor.rs"]

@@ -449,8 +449,13 @@ impl<S: Stream> Connection<S> {
         let stored = match handed_on {
             // What could not be handed on is kept with the session, which the next start ends.
             Err(error) if !kept => Err(error),
-            _ if ops.is_empty() => Ok(()),
-            _ => commit(&inner, ops).await,
+            handed_on => {
+                if let Err(error) = handed_on {
+                    inner.stats.store_errors.count();
+                    tracing::error!("what waits for a session stays with it, and goes to no other: {error}");
+                }
+                if ops.is_empty() { Ok(()) } else { commit(&inner, ops).await }
+            }
         };
         if let Err(error) = stored {
             inner.stats.store_errors.count();
