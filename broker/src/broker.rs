@@ -220,7 +220,7 @@ impl Broker {
                 &stored.record,
                 &stored.cursors,
             ))?;
-            inner.end_held(&hold, session, &stored.record, Vec::new());
+            inner.end_held(hold, session, &stored.record, Vec::new());
         }
         Ok(true)
     }
@@ -454,7 +454,7 @@ impl Inner {
     }
 
     /// Publishes wills and ends sessions whose time has come.
-    async fn take_due(self: &Arc<Self>) {
+    pub(crate) async fn take_due(self: &Arc<Self>) {
         let now_ms = self.config.clock.now_ms();
         // Connected sessions stand in front of everything, however many they are.
         match self.store.due(CONNECTED_MS + 1, now_ms, DUE_PAGE) {
@@ -489,10 +489,16 @@ impl Inner {
     }
 
     /// Takes a session away that nobody is connected to and that has left the index: from the store, with all that was due.
-    fn end_held(&self, _hold: &Hold, key: &SessionKey, record: &SessionRecord, mut ops: Vec<StoreOp>) {
+    fn end_held(&self, hold: Hold, key: &SessionKey, record: &SessionRecord, mut ops: Vec<StoreOp>) {
         ops.extend(Self::removal(key, record));
-        self.store.commit(ops, None);
+        self.commit_held(hold, ops);
         self.hook.ended(key);
+    }
+
+    /// Commits what becomes of a session that nobody is connected to, and holds it until that is durable: who connects meanwhile would
+    /// find what was there before, and go on with a session that is about to go.
+    fn commit_held(&self, hold: Hold, ops: Vec<StoreOp>) {
+        self.store.commit(ops, Some(Box::new(move |_| drop(hold))));
     }
 
     async fn one_due(self: &Arc<Self>, due: &Due, now_ms: u64) -> Result<(), StoreError> {
@@ -514,10 +520,10 @@ impl Inner {
             self.stats.sessions_expired.count();
             self.leave_index(key, &record);
             self.hand_on_left(Leaving::session(key.clone(), &record, &cursors), || false).await?;
-            self.end_held(&hold, key, &record, ops);
+            self.end_held(hold, key, &record, ops);
         } else {
             ops.push(StoreOp::PutSession(key.clone(), Box::new(record)));
-            self.store.commit(ops, None);
+            self.commit_held(hold, ops);
         }
         Ok(())
     }

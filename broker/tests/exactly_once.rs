@@ -345,3 +345,36 @@ async fn publishes_that_are_not_released_count_against_the_servers_receive_maxim
     repeat(&mut client, PacketId::new(3).unwrap(), false, b"x").await;
     assert_eq!(client.closed().await, Some(ReasonCode::ReceiveMaximumExceeded));
 }
+
+#[tokio::test]
+async fn what_an_earlier_connection_published_does_not_count_on_a_later_one() {
+    let server = Server::start_with(Config { receive_maximum: 2, ..Config::default() }).await;
+    let hello = Hello::new(Version::V5, "c").kept();
+    let mut client = Client::connect(server.address, &hello).await;
+    for n in 1..=2 {
+        repeat(&mut client, PacketId::new(n).unwrap(), false, b"x").await;
+        pubrec(&mut client).await;
+    }
+    let mut client = Client::connect(server.address, &hello).await;
+    for n in 3..=4 {
+        repeat(&mut client, PacketId::new(n).unwrap(), false, b"x").await;
+        pubrec(&mut client).await;
+    }
+    // One that is repeated on this connection counts on it.
+    repeat(&mut client, PacketId::new(1).unwrap(), true, b"x").await;
+    pubrec(&mut client).await;
+    repeat(&mut client, PacketId::new(5).unwrap(), false, b"x").await;
+    assert_eq!(client.closed().await, Some(ReasonCode::ReceiveMaximumExceeded));
+}
+
+#[tokio::test]
+async fn repeated_packets_of_one_publish_count_once() {
+    let server = Server::start_with(Config { receive_maximum: 2, ..Config::default() }).await;
+    let mut client = server.client(Version::V5, "c").await;
+    for _ in 0..5 {
+        repeat(&mut client, PacketId::MIN, true, b"x").await;
+        pubrec(&mut client).await;
+    }
+    repeat(&mut client, PacketId::new(2).unwrap(), false, b"x").await;
+    pubrec(&mut client).await;
+}

@@ -12,6 +12,8 @@ pub(crate) struct Acks {
     /// Token of the first entry, less one.
     gone: u64,
     waiting: VecDeque<Waiting>,
+    /// How many of them wait for PUBACK.
+    pubacks: usize,
 }
 
 #[derive(Debug)]
@@ -25,6 +27,7 @@ impl Acks {
     /// A publish came; the token names it until it is answered.
     pub(crate) fn open(&mut self, packet_id: PacketId, qos: QoS) -> u64 {
         let kind = if qos == QoS::ExactlyOnce { PacketType::Pubrec } else { PacketType::Puback };
+        self.pubacks += usize::from(kind == PacketType::Puback);
         self.waiting.push_back(Waiting { packet_id, kind, outcome: None });
         self.gone + self.waiting.len() as u64
     }
@@ -42,7 +45,13 @@ impl Acks {
         self.waiting.front()?.outcome.as_ref()?;
         let first = self.waiting.pop_front()?;
         self.gone += 1;
+        self.pubacks -= usize::from(first.kind == PacketType::Puback);
         Some((first.packet_id, first.kind, first.outcome?))
+    }
+
+    /// How many wait for PUBACK: what QoS 2 has under way is counted by its packet ids.
+    pub(crate) fn pubacks(&self) -> usize {
+        self.pubacks
     }
 
     /// How many wait.

@@ -13,7 +13,7 @@
 use crate::codec::PacketId;
 use crate::source::SourceId;
 use crate::store::{Flight, FlightStage};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 /// Where a QoS 2 publish of the client is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,9 @@ pub(super) enum Reception {
 #[derive(Debug, Default)]
 pub(super) struct ExactlyOnce {
     received: HashMap<PacketId, Reception, foldhash::fast::RandomState>,
-    /// How many of them are open: their PUBREC waits with the other acknowledgements.
+    /// Those that were published on an earlier connection only: they do not count on this one (4.9).
+    earlier: HashSet<PacketId, foldhash::fast::RandomState>,
+    /// How many of them are open.
     open: usize,
     /// In the order sent.
     flights: Vec<Flight>,
@@ -57,6 +59,12 @@ impl ExactlyOnce {
     /// Takes up what an earlier connection received.
     pub(super) fn received_before(&mut self, id: PacketId) {
         self.received.insert(id, Reception::Received);
+        self.earlier.insert(id);
+    }
+
+    /// A publish that is known came again.
+    pub(super) fn repeated(&mut self, id: PacketId) {
+        self.earlier.remove(&id);
     }
 
     /// A publish was carried out, or refused and is none.
@@ -79,11 +87,12 @@ impl ExactlyOnce {
     /// The id is the client's to use again.
     pub(super) fn ended(&mut self, id: PacketId) {
         self.received.remove(&id);
+        self.earlier.remove(&id);
     }
 
-    /// Publishes whose PUBREC has left and whose PUBCOMP has not: they count against the server's Receive Maximum.
-    pub(super) fn unreleased(&self) -> usize {
-        self.received.len() - self.open
+    /// Publishes of this connection without PUBCOMP: they count against the server's Receive Maximum.
+    pub(super) fn unfinished(&self) -> usize {
+        self.received.len() - self.earlier.len()
     }
 
     /// Whether a publish is not carried out yet.
@@ -225,12 +234,12 @@ mod tests {
         state.open(id(7));
         assert!(state.has_open());
         state.answered(id(7), false);
-        assert_eq!((state.reception(id(7)), state.has_open(), state.unreleased()), (None, false, 0));
+        assert_eq!((state.reception(id(7)), state.has_open(), state.unfinished()), (None, false, 0));
         state.open(id(7));
         state.answered(id(7), true);
         state.ending(id(7));
-        assert_eq!((state.reception(id(7)), state.unreleased()), (Some(Reception::Ending), 1));
+        assert_eq!((state.reception(id(7)), state.unfinished()), (Some(Reception::Ending), 1));
         state.ended(id(7));
-        assert_eq!(state.unreleased(), 0);
+        assert_eq!(state.unfinished(), 0);
     }
 }

@@ -81,7 +81,7 @@ impl Session {
 
     /// Publishes of the client that count against the server's Receive Maximum.
     fn unacknowledged(&self) -> usize {
-        self.acks.len() + self.exactly_once.as_ref().map_or(0, |state| state.unreleased())
+        self.acks.pubacks() + self.exactly_once.as_ref().map_or(0, |state| state.unfinished())
     }
 
     fn as_received(&self, packet_id: PacketId) -> Received {
@@ -90,7 +90,9 @@ impl Session {
 
     /// Whether a QoS 2 publish is one that came before: it is acknowledged again and not carried out again [MQTT-4.3.3-10].
     fn is_repeated(&mut self, packet_id: PacketId) -> bool {
-        let reception = self.exactly_once.as_ref().and_then(|state| state.reception(packet_id));
+        let Some(state) = &mut self.exactly_once else { return false };
+        let reception = state.reception(packet_id);
+        state.repeated(packet_id);
         match reception {
             None => false,
             Some(_) if mutated(Mutation::DeliversQoS2Twice) => false,

@@ -165,11 +165,14 @@ impl Window {
         Some(std::mem::replace(&mut slot.origin, Origin::Plain))
     }
 
-    /// Forgets a message that a newer one takes the place of. Its id is not used again for a round.
+    /// A newer message takes the place of one in flight: nothing comes of its acknowledgement any more. Until that is there it counts
+    /// all the same [MQTT-3.3.4-9].
     pub(crate) fn forget(&mut self, feed: FeedIndex, position: u64) {
-        self.slots.retain(|slot| {
-            !matches!(slot.origin, Origin::Feed { feed: f, position: p } if f == feed && p == position)
-        });
+        for slot in &mut self.slots {
+            if matches!(slot.origin, Origin::Feed { feed: f, position: p } if f == feed && p == position) {
+                slot.origin = Origin::Plain;
+            }
+        }
     }
 
     /// The QoS 1 messages of feeds that are in flight, in the order sent.
@@ -224,6 +227,18 @@ mod tests {
             ids.push(id.get());
         }
         assert_eq!(ids, [65_535, 1, 2]);
+    }
+
+    #[test]
+    fn a_message_that_was_replaced_counts_until_it_is_acknowledged() {
+        let mut window = Window::new(2, 0);
+        let old = window.send(Awaits::Puback, Origin::Feed { feed: 0, position: 7 });
+        window.forget(0, 7);
+        window.send(Awaits::Puback, Origin::Feed { feed: 0, position: 8 });
+        assert!(!window.has_room());
+        assert_eq!(window.feeds_in_flight().map(|(.., position)| position).collect::<Vec<_>>(), [8]);
+        assert!(matches!(window.acknowledge(old), Some(Origin::Plain)));
+        assert!(window.has_room());
     }
 
     proptest! {
