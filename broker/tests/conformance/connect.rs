@@ -236,6 +236,17 @@ async fn no_problem_information_is_sent_to_who_asked_for_none() {
 }
 
 #[tokio::test]
+async fn response_information_is_for_who_asks() {
+    let (server, _) = Door::open().await;
+    let hello = Hello::new(Version::V5, "c");
+    let asking = |wanted| hello.clone().properties(Put::new().byte(id::REQUEST_RESPONSE, wanted));
+    for (hello, told) in [(hello.clone(), None), (asking(0), None), (asking(1), Some("answers/here"))] {
+        let (_, connack) = Raw::hello(server.address, &hello).await;
+        assert_eq!(connack.properties.text(id::RESPONSE_INFORMATION), told);
+    }
+}
+
+#[tokio::test]
 async fn the_fields_come_in_order() {
     both(|version| async move {
         let (server, door) = Door::open().await;

@@ -2,13 +2,37 @@
 //! [`PlainHook`].
 
 use crate::support::{PlainHook, Server};
+use bytes::Bytes;
 use chasqui_broker::Config;
 use chasqui_broker::codec::ReasonCode;
-use chasqui_broker::hook::{Admission, Ask, Client, Command, Granted, Hook, Login, Occasion, Route};
+use chasqui_broker::hook::{
+    Admission, Ask, AuthStep, Client, Command, Exchange, Granted, Hook, Login, Occasion, Roles, Route,
+};
 use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View};
 use chasqui_broker::store::StoreError;
 use chasqui_broker::store::ram::RamStore;
 use std::sync::{Arc, Mutex};
+
+/// The authentication method that a [`Door`] knows: the client says `begin`, is asked for `more`, answers, and hears that it is `done`.
+pub(crate) const METHOD: &str = "STEPS";
+
+struct Steps {
+    asked: bool,
+}
+
+impl Exchange for Steps {
+    fn step(&mut self, data: Option<&[u8]>) -> AuthStep {
+        match (std::mem::replace(&mut self.asked, true), data) {
+            (false, Some(b"begin")) => AuthStep::Continue(Some(Bytes::from_static(b"more"))),
+            (true, Some(b"answer")) => AuthStep::Admitted {
+                owner: Arc::from("u"),
+                roles: Roles::default(),
+                data: Some(Bytes::from_static(b"done")),
+            },
+            _ => AuthStep::Refused(ReasonCode::NotAuthorized, "this is no answer".to_owned()),
+        }
+    }
+}
 
 /// Lets in whoever has neither a client id nor a password that names a reason to be refused; remembers who asked.
 #[derive(Default)]
@@ -44,6 +68,14 @@ impl Hook for Door {
 
     fn is_quick(&self, _login: &Login) -> bool {
         true
+    }
+
+    fn begin_authentication(&self, method: &str, _login: &Login) -> Option<Box<dyn Exchange>> {
+        (method == METHOD).then(|| Box::new(Steps { asked: false }) as Box<dyn Exchange>)
+    }
+
+    fn response_information(&self, _client: &Client) -> Option<String> {
+        Some("answers/here".to_owned())
     }
 
     fn route(&self, client: &Client, topic: &str) -> Route {

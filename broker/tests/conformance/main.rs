@@ -16,6 +16,7 @@ mod table;
 
 mod acks;
 mod alias;
+mod auth;
 mod closing;
 mod connack;
 mod connect;
@@ -28,4 +29,5 @@ mod sessions;
 mod shared;
 mod subscribe;
 mod topics;
+mod transport;
 mod wills;

@@ -172,7 +172,7 @@ async fn a_will_of_qos_3_closes() {
 async fn a_will_is_published_as_it_was_left() {
     both(|version| async move {
         let server = Server::start().await;
-        for (qos, retain) in [(0, false), (1, false), (0, true), (1, true)] {
+        for (qos, retain) in [(0, false), (1, false), (2, false), (0, true), (1, true), (2, true)] {
             let mut watcher = watcher(&server, version).await;
             let left = Will { qos, retain, ..will() };
             drop(Raw::hello(server.address, &Hello::new(version, "c").will(left)).await);
