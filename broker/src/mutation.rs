@@ -1,7 +1,7 @@
 //! Rules of the standards, each broken on purpose: proof that the test of a rule notices.
 //!
 //! With the cargo feature `mutations`, which nothing but the tests of conformance turns on, the environment variable `CHASQUI_MUTATION` names one
-//! rule that this broker then does not keep. Without the feature [`mutated`] is the constant `false`, and nothing of this is compiled in.
+//! rule that this broker then does not keep. Without the feature `mutated` is the constant `false`, and nothing of this is compiled in.
 //!
 //! To add one: a name here, which says what the broken server does; `&& !mutated(…)` or `|| mutated(…)` at the place in the code that keeps the
 //! rule; and the statement and its test in `broker/tests/conformance/mutants.rs`.
