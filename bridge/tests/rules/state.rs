@@ -122,16 +122,29 @@ async fn a_value_in_flight_is_replaced_by_a_newer_one_under_a_new_packet_id() {
         let mut phone = service.connect(&hello).await;
         phone.subscribe_once(RECEIPTS).await;
         let mut in_flight: Vec<Publish> = Vec::new();
-        // More values than there is room for in flight: each takes the place of the one before.
+        // Each takes the place of the one before, and counts against the window until it is acknowledged all the same: a client that
+        // takes two at once gets no third one [MQTT-3.3.4-9].
+        let room = if version == Version::V5 { 2 } else { 4 };
         for delivered in 1..=4 {
             deliver(&mut alice, &mut bob, "bob", 1).await;
+            if delivered > room {
+                phone.nothing().await;
+                continue;
+            }
             let publish = phone.message().await;
             assert_eq!(seen(&publish), of("bob", delivered, false), "{version:?}");
             assert!(!publish.dup && in_flight.iter().all(|before| before.packet_id != publish.packet_id));
             in_flight.push(publish);
         }
-        // A PUBACK for a value that was replaced is for nothing; the last one counts.
-        for publish in &in_flight[..3] {
+        // A PUBACK for a value that was replaced makes room and is for nothing else; the last one counts.
+        let mut acknowledged = 0;
+        while seen(&in_flight[in_flight.len() - 1]) != of("bob", 4, false) {
+            phone.ack(&in_flight[acknowledged]).await;
+            acknowledged += 1;
+            in_flight.push(phone.message().await);
+        }
+        let last = in_flight.len() - 1;
+        for publish in &in_flight[acknowledged..last] {
             phone.ack(publish).await;
         }
         phone.nothing().await;
@@ -139,7 +152,7 @@ async fn a_value_in_flight_is_replaced_by_a_newer_one_under_a_new_packet_id() {
         let mut phone = service.connect(&hello).await;
         let again = phone.message().await;
         assert_eq!((seen(&again), again.dup), (of("bob", 4, false), true), "{version:?}");
-        assert_eq!(again.packet_id, in_flight[3].packet_id);
+        assert_eq!(again.packet_id, in_flight[last].packet_id);
         phone.ack(&again).await;
         phone.nothing().await;
         phone.disconnect().await;
