@@ -3,12 +3,14 @@
 //! The way of a command: [`hook`] (who may, what it means) → [`sequencer`] (in which order) → [`machine`] (what changes) → the
 //! commit log → back through the hook to the connections. [`server`] puts it together; [`cli`] is the program.
 
+pub mod access;
 pub mod account;
 pub mod cli;
 pub mod entry;
 pub mod hook;
 mod listeners;
 pub mod machine;
+pub mod reload;
 pub mod sequencer;
 pub mod server;
 pub mod session_store;

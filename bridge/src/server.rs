@@ -3,15 +3,18 @@
 //! It starts from the disk up and stops from the network down. A stop drains: clients are told, sessions are stored, everything handed in is
 //! committed and answered, and the store is written down. A kill loses none of what was acknowledged.
 
+use crate::access::Effect;
+use crate::access::live::LiveRules;
 use crate::account::{AccountError, Accounts, SequencedUsers, UserAdmin};
-use crate::cli::{ControlSocket, UserControl};
+use crate::cli::{ControlSocket, ServerControl};
 use crate::hook::{ChatHook, LiveUsers, Open, Operations, Operators};
 use crate::listeners;
+use crate::reload::Reload;
 use crate::sequencer::{self, Sequencer};
 use crate::session_store::SessionStore;
-use crate::settings::Settings;
+use crate::settings::{Settings, Sources};
 use chasqui_broker::store::{Store, StoreError};
-use chasqui_broker::{Broker, Config, Listener, Tls, TlsError, Transport};
+use chasqui_broker::{Broker, Config, Listener, TlsError, Transport};
 use chasqui_proto::limits;
 use chasqui_storage::clock::{Clock, SystemClock};
 use chasqui_storage::{OpenError, Options, Poisoned, Storage};
@@ -61,44 +64,52 @@ pub enum ServerError {
     Poisoned(#[from] Poisoned),
 }
 
-/// Serves until SIGTERM or SIGINT, then drains. What the `serve` command does.
-pub fn run(settings: Settings) -> Result<(), ServerError> {
+/// Serves until SIGTERM or SIGINT, then drains; at SIGHUP the settings are read again from where they came, and the
+/// certificate. What the `serve` command does.
+pub fn run(settings: Settings, sources: Sources) -> Result<(), ServerError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(ServerError::Runtime)?.block_on(serve(settings))
+    runtime.map_err(ServerError::Runtime)?.block_on(serve(settings, sources))
 }
 
-async fn serve(settings: Settings) -> Result<(), ServerError> {
+async fn serve(settings: Settings, sources: Sources) -> Result<(), ServerError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(ServerError::Signals)?;
     let server = Server::start(&settings).await?;
-    let handler = Arc::new(UserControl::new(Arc::clone(server.accounts())));
+    let reload = Arc::new(server.reload(sources, settings.clone()));
+    let handler = Arc::new(ServerControl::new(Arc::clone(server.accounts()), Arc::clone(&reload)));
     let control = match ControlSocket::bind(&settings.data) {
         Ok(control) => Some(tokio::spawn(control.serve(handler))),
         Err(error) => {
-            tracing::warn!("{error}; `chasqui user` works while the server is stopped only");
+            tracing::warn!(
+                "{error}; `chasqui user` works while the server is stopped only, and `chasqui reload` is SIGHUP"
+            );
             None
         }
     };
     if settings.dev {
         tracing::warn!(
             "--dev: any user may log in whose password equals the name, users come into being when first named, \
-             anonymous clients are let in, generic topics are open, and all may read $SYS; loopback only"
+             anonymous clients are let in, generic topics are open as far as no access rule denies them, and all may read $SYS; \
+             loopback only"
         );
     }
     // Bare TCP last: when it is said, all is.
     for (transport, address) in server.listening().iter().rev() {
         tracing::info!("{}, data in {}", listeners::said(transport, *address), settings.data.display());
     }
-    let failed = loop {
-        tokio::select! {
-            _ = terminate.recv() => break None,
-            _ = interrupt.recv() => break None,
-            _ = hangup.recv() => server.reload_certificate().await,
-            why = server.failure() => break Some(why),
+    let hangups = tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // It says in the log how it went.
+            let _ = reload.now().await;
         }
+    });
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        why = server.failure() => Some(why),
     };
-    if let Some(control) = control {
+    for control in control.into_iter().chain([hangups]) {
         control.abort();
         // What it held goes with it, before the server waits to be the last.
         let _ = control.await;
@@ -140,12 +151,10 @@ impl Server {
         listeners: Vec<impl Into<Listener>>,
     ) -> Result<Server, ServerError> {
         let storage = Arc::new(storage);
-        let open = Open {
-            by_name: settings.dev,
-            anonymous: settings.dev || settings.users.anonymous,
-            generic: settings.dev,
-        };
-        let hook = ChatHook::new(storage.reader(), open, Operators::of(settings));
+        let open = Open { by_name: settings.dev, anonymous: settings.dev || settings.users.anonymous };
+        let otherwise = if settings.dev { Effect::Allow } else { Effect::Deny };
+        let access = LiveRules::new(settings.access.clone(), otherwise);
+        let hook = ChatHook::new(storage.reader(), open, Operators::of(settings), access);
         let options = sequencer::Options {
             dev: settings.dev || settings.users.auto_create,
             ..sequencer::Options::default()
@@ -198,16 +207,15 @@ impl Server {
         self.listening.iter().map(|(_, address)| *address).collect()
     }
 
-    /// Reads the certificate files again, whether or not it is time to.
-    async fn reload_certificate(&self) {
-        let tls: Option<Tls> = self.listening.iter().find_map(|(transport, _)| transport.tls()).cloned();
-        let Some(tls) = tls else {
-            return tracing::info!("SIGHUP: there is no certificate to be read again");
-        };
-        // It reads files; a thread that may block does that.
-        if let Err(error) = tokio::task::spawn_blocking(move || tls.reload_and_log()).await {
-            tracing::error!("the certificate could not be looked at: {error}");
-        }
+    /// What reads the settings again, from where they came, and the certificate.
+    pub fn reload(&self, sources: Sources, started: Settings) -> Reload {
+        let tls = self.listening.iter().find_map(|(transport, _)| transport.tls()).cloned();
+        Reload::new(sources, started, Arc::clone(&self.hook), self.broker.clone(), tls)
+    }
+
+    /// The access rules in effect.
+    pub fn access(&self) -> &LiveRules {
+        self.hook.access()
     }
 
     /// The accounts, for whoever administers them.

@@ -1,15 +1,18 @@
 //! Settings: defaults, then a TOML file, then `CHASQUI_*` variables, then flags; the later one wins.
 //!
-//! All settings are in the one table below. `limits.connections` in the file is `CHASQUI_LIMITS_CONNECTIONS` in the
-//! environment. A name nobody knows and a value that will not do are refused with their place, never passed over: a setting
-//! that was misspelt must not fall back to its default in silence.
+//! All settings are in the one table below, except for the access rules, which are a list and stand in the file only.
+//! `limits.connections` in the file is `CHASQUI_LIMITS_CONNECTIONS` in the environment. A name nobody knows and a value that
+//! will not do are refused with their place, never passed over: a setting that was misspelt must not fall back to its default in
+//! silence.
 
+mod access;
 mod file;
 mod print;
 mod table;
 mod units;
 mod value;
 
+use crate::access::Rules;
 use chasqui_broker::{ClientCertificates, TlsFiles, UserFrom};
 use std::{
     ffi::OsString,
@@ -226,14 +229,34 @@ impl Settings {
         print::toml(self, ROWS, SECTIONS)
     }
 
+    /// The settings that differ from these, access rules excepted.
+    pub fn others_than(&self, other: &Settings) -> Vec<&'static str> {
+        let differs = |row: &&Row| (row.print)(self) != (row.print)(other);
+        ROWS.iter().filter(differs).map(|row| row.key).collect()
+    }
+
     fn read_file(&mut self, path: &Path) -> Result<(), SettingsError> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| SettingsError::Unreadable { path: path.to_owned(), error })?;
-        let entries = file::entries(&text).map_err(|file::Malformed { line, message }| {
+        let contents = file::contents(&text).map_err(|file::Malformed { line, message }| {
             SettingsError::Malformed { path: path.to_owned(), line, message }
         })?;
-        for entry in entries {
-            let place = format!("{}, line {}", path.display(), entry.line);
+        let place = |line: usize| format!("{}, line {line}", path.display());
+        for listed in contents.listed {
+            if listed.list != access::LIST {
+                let nearest = nearest(&listed.list, [access::LIST.to_owned()].into_iter());
+                return Err(SettingsError::Unknown { place: place(listed.line), name: listed.list, nearest });
+            }
+            let rule = access::rule(&listed)
+                .map_err(|(line, reason)| SettingsError::Value { place: place(line), reason })?;
+            self.access.0.push(rule);
+        }
+        for entry in contents.entries {
+            let place = place(entry.line);
+            if entry.key.split('.').next() == Some(access::LIST) {
+                let reason = "access: rules are a list of tables: begin each with [[access]]".to_owned();
+                return Err(SettingsError::Value { place, reason });
+            }
             let Some(row) = ROWS.iter().find(|row| row.key == entry.key) else {
                 let nearest = nearest(&entry.key, ROWS.iter().map(|row| row.key.to_owned()));
                 return Err(SettingsError::Unknown { place, name: entry.key, nearest });

@@ -4,6 +4,8 @@ mod support;
 
 #[path = "rules/access.rs"]
 mod access;
+#[path = "rules/access_rules.rs"]
+mod access_rules;
 #[path = "rules/complaints.rs"]
 mod complaints;
 #[path = "rules/delivered.rs"]

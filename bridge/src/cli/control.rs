@@ -5,6 +5,7 @@
 
 use super::protocol::{LINE_MAX_BYTES, Request, Response, SOCKET, USERS_PAGE, line};
 use crate::account::{AccountError, Accounts, Hash};
+use crate::reload::{Reload, Reloaded};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -180,6 +181,9 @@ impl UserControl {
             Request::AddUser { user, hash } => self.0.add(&user, Hash::parse(&hash)?)?,
             Request::SetPassword { user, hash } => self.0.set_password(&user, Hash::parse(&hash)?)?,
             Request::RemoveUser { user } => self.0.remove(&user)?,
+            Request::Reload {} => {
+                return Ok(Response::Refused("there is no server here to reload its settings".to_owned()));
+            }
             Request::ListUsers { after } => {
                 let page = self.0.list(after.as_deref(), USERS_PAGE)?;
                 return Ok(Response::Users(page.into_iter().map(|(user, _)| user.to_string()).collect()));
@@ -192,6 +196,37 @@ impl UserControl {
 impl ControlHandler for UserControl {
     fn handle(&self, request: Request) -> Response {
         self.carry_out(request).unwrap_or_else(|error| Response::Refused(error.to_string()))
+    }
+}
+
+/// All that a running server is asked: about users, and to read its settings again.
+pub struct ServerControl {
+    users: UserControl,
+    reload: Arc<Reload>,
+    /// Where the reload runs, while the thread that asked for it waits.
+    runtime: tokio::runtime::Handle,
+}
+
+impl ServerControl {
+    /// Carries requests out on these. To be called under the runtime of the server.
+    pub fn new(accounts: Arc<Accounts>, reload: Arc<Reload>) -> ServerControl {
+        let runtime = tokio::runtime::Handle::current();
+        ServerControl { users: UserControl::new(accounts), reload, runtime }
+    }
+}
+
+impl ControlHandler for ServerControl {
+    fn handle(&self, request: Request) -> Response {
+        if request != (Request::Reload {}) {
+            return self.users.handle(request);
+        }
+        match self.runtime.block_on(self.reload.now()) {
+            Ok(Reloaded { rules, revoked, at_next_start }) => {
+                let at_next_start = at_next_start.into_iter().map(str::to_owned).collect();
+                Response::Reloaded { rules, revoked, at_next_start }
+            }
+            Err(error) => Response::Refused(error.to_string()),
+        }
     }
 }
 

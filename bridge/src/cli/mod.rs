@@ -1,4 +1,4 @@
-//! The command line: `serve`, `config`, `check` and `user`.
+//! The command line: `serve`, `config`, `check`, `reload` and `user`.
 //!
 //! Exit codes: 0 when it is done; 1 with one sentence on standard error, `chasqui: …`, for everything an operator can do
 //! something about; 2 for a command line that cannot be understood. What a command prints goes to standard output, what a server says
@@ -10,12 +10,13 @@ mod control;
 mod offline;
 mod password;
 mod protocol;
+mod reload;
 #[cfg(test)]
 mod tests;
 mod users;
 
 pub use client::ClientError;
-pub use control::{ControlError, ControlHandler, ControlSocket, UserControl};
+pub use control::{ControlError, ControlHandler, ControlSocket, ServerControl, UserControl};
 pub use offline::OfflineError;
 pub use password::PromptError;
 pub use protocol::{Request, Response};
@@ -48,6 +49,8 @@ enum Command {
     Config,
     /// Check the settings and the store
     Check,
+    /// Let a running server read its settings file again: access rules take effect at once, the rest at the next start
+    Reload,
     /// Manage who may log in, also while the server runs
     #[command(subcommand)]
     User(UserCommand),
@@ -136,9 +139,9 @@ pub fn run() -> ExitCode {
         output: &mut io::stdout().lock(),
         terminal,
     };
-    let serve = |settings: Settings| {
+    let serve = |settings: Settings, sources: Sources| {
         log_to_stderr(&settings.log.level);
-        crate::server::run(settings)
+        crate::server::run(settings, sources)
     };
     match carry_out(command_line, &mut surroundings, serve) {
         Ok(()) => ExitCode::SUCCESS,
@@ -154,13 +157,15 @@ pub fn run() -> ExitCode {
 fn carry_out(
     command_line: CommandLine,
     at: &mut Surroundings<'_>,
-    serve: impl FnOnce(Settings) -> Result<(), ServerError>,
+    serve: impl FnOnce(Settings, Sources) -> Result<(), ServerError>,
 ) -> Result<(), Failure> {
-    let settings = Settings::load(&command_line.flags.sources(std::mem::take(&mut at.variables)))?;
+    let sources = command_line.flags.sources(std::mem::take(&mut at.variables));
+    let settings = Settings::load(&sources)?;
     match command_line.command {
-        Command::Serve => serve(settings)?,
+        Command::Serve => serve(settings, sources)?,
         Command::Config => at.output.write_all(settings.to_toml().as_bytes())?,
         Command::Check => check::run(&settings, at)?,
+        Command::Reload => reload::run(&settings, at)?,
         Command::User(command) => users::run(command, &settings, at)?,
     }
     Ok(at.output.flush()?)

@@ -34,6 +34,8 @@ pub enum Request {
         /// The user.
         user: String,
     },
+    /// Read the settings file again, and put its access rules into effect.
+    Reload {},
     /// The names of users behind this one, in order.
     ListUsers {
         /// Where to go on.
@@ -49,6 +51,15 @@ pub enum Response {
     Done,
     /// Names of users; empty behind the last one.
     Users(Vec<String>),
+    /// The settings were read again.
+    Reloaded {
+        /// Access rules that are in effect.
+        rules: usize,
+        /// Subscriptions that ended.
+        revoked: usize,
+        /// Settings that take effect at the next start.
+        at_next_start: Vec<String>,
+    },
     /// It is not done, for this reason.
     Refused(String),
 }

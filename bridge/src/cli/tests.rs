@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 /// Carries out a command line with this on standard input; what it printed, or the sentence it failed with.
 fn chasqui(line: &[&str], input: &str) -> Result<String, String> {
-    chasqui_serving(line, input, |_| Ok(()))
+    chasqui_serving(line, input, |_, _| Ok(()))
 }
 
 fn chasqui_serving(
     line: &[&str],
     input: &str,
-    serve: impl FnOnce(Settings) -> Result<(), ServerError>,
+    serve: impl FnOnce(Settings, Sources) -> Result<(), ServerError>,
 ) -> Result<String, String> {
     let command_line = CommandLine::try_parse_from([&["chasqui"], line].concat())
         .map_err(|error| format!("usage: {error}"))?;
@@ -38,7 +38,7 @@ fn user(data: &Path, line: &[&str], input: &str) -> Result<String, String> {
 #[test]
 fn serve_gets_the_effective_settings() {
     let mut seen = None;
-    let serve = |settings: Settings| {
+    let serve = |settings: Settings, _: Sources| {
         seen = Some(settings);
         Err(ServerError::Read(StoreError::new("the store is damaged")))
     };

@@ -1,7 +1,7 @@
 //! The application behind the broker: what topics mean here, who may what, and what each device gets to see.
 //!
 //! Publishes to topics of the contract become commands for the [sequencer](crate::sequencer); everything else is plain MQTT,
-//! where it is open. Filters become sources: a user's inbox is a log, their receipts are states. What the
+//! as far as the [access rules](crate::access) go. Filters become sources: a user's inbox is a log, their receipts are states. What the
 //! sequencer has committed comes back here, on the commit thread, and goes to the connections as answers and tails.
 //!
 //! Invariants: who someone is comes from the connection; nothing is answered before the sequencer says that it is durable.
@@ -9,6 +9,7 @@
 mod asks;
 mod commands;
 mod connections;
+mod grants;
 mod operators;
 mod ops;
 mod replies;
@@ -19,6 +20,8 @@ pub use operators::Operators;
 pub use ops::Operations;
 pub use users::LiveUsers;
 
+use crate::access::Who;
+use crate::access::live::LiveRules;
 use crate::account::{Accounts, AdminAnswers};
 use crate::machine::command::{Attach, Detach, Heads};
 use crate::machine::{Command, Outcome};
@@ -28,15 +31,17 @@ use asks::{Asks, Question};
 use chasqui_broker::Broker;
 use chasqui_broker::codec::{QoS, ReasonCode};
 use chasqui_broker::hook::{
-    Admission, Ask, Client, Command as Published, Done, Grant, Granted, Hook, Login, Occasion, Roles, Route,
+    Admission, Ask, Client, Command as Published, Done, Granted, Hook, Login, Occasion, Rechecked, Roles,
+    Route, Standing,
 };
 use chasqui_broker::message::Message;
 use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View};
 use chasqui_broker::store::{SessionKey, StoreError};
 use chasqui_proto::filter::{FilterScope, ParsedFilter, Reader as Subscriber};
-use chasqui_proto::{DeviceId, ErrorCode, ParsedTopic, Refusal, UserId};
+use chasqui_proto::{DeviceId, ErrorCode, ParsedTopic, UserId};
 use chasqui_storage::{Batch, Poisoned, Reader};
 use connections::Connections;
+use grants::{GrantAll, Wanted, grant_other};
 use ops::origin_of;
 use parking_lot::{Mutex, RwLock};
 use replies::ReplyTo;
@@ -49,8 +54,6 @@ pub struct Open {
     pub by_name: bool,
     /// Clients without a user name are let in.
     pub anonymous: bool,
-    /// Generic topics are open to all who are let in.
-    pub generic: bool,
 }
 
 /// See the module.
@@ -67,13 +70,14 @@ pub struct ChatHook {
     asks: Asks,
     open: Open,
     operators: Operators,
+    access: LiveRules,
     /// Given once, so that a store that fails is said in the log once and not by every connection.
     said_poisoned: Mutex<bool>,
 }
 
 impl ChatHook {
     /// A hook that reads what is stored with `reader`.
-    pub fn new(reader: Reader, open: Open, operators: Operators) -> Arc<ChatHook> {
+    pub fn new(reader: Reader, open: Open, operators: Operators, access: LiveRules) -> Arc<ChatHook> {
         Arc::new(ChatHook {
             reader,
             sequencer: OnceLock::new(),
@@ -84,6 +88,7 @@ impl ChatHook {
             asks: Asks::default(),
             open,
             operators,
+            access,
             said_poisoned: Mutex::new(false),
         })
     }
@@ -105,6 +110,16 @@ impl ChatHook {
     /// Where answers to administrative commands go.
     pub fn admin(&self) -> Arc<AdminAnswers> {
         Arc::clone(&self.admin)
+    }
+
+    /// The access rules in effect.
+    pub fn access(&self) -> &LiveRules {
+        &self.access
+    }
+
+    /// Whether the access rules allow a filter; those of the contract they have no say in.
+    fn allows(&self, client: &Client, parsed: &ParsedFilter, filter: &str) -> bool {
+        parsed.scope != FilterScope::Generic || self.access.may_subscribe(who(client), filter)
     }
 
     fn broker(&self) -> Option<Broker> {
@@ -154,23 +169,14 @@ fn stopped() -> Poisoned {
     Poisoned { why: Arc::from("the server is stopping") }
 }
 
-/// Where a user's sources stand for a session that subscribes.
-#[derive(Debug, Clone, Copy)]
-struct HeadsOf {
-    /// A new cursor in the inbox starts here.
-    start: u64,
-    /// The newest receipt.
-    state_head: u64,
-}
-
-fn refused(code: ErrorCode) -> Grant {
-    let suback = code.suback().and_then(ReasonCode::from_u8).unwrap_or(ReasonCode::UnspecifiedError);
-    Grant::Refused(suback, code.sentence())
-}
-
 /// The device a client is, where its client id is one.
 fn device_of(client: &Client) -> Option<DeviceId> {
     DeviceId::parse(&client.session.client_id).ok()
+}
+
+/// Who a client is to the access rules.
+fn who(client: &Client) -> Who<'_> {
+    Who { user: client.user(), client_id: &client.session.client_id }
 }
 
 /// The user a client is; `None` for anonymous ones.
@@ -234,10 +240,11 @@ impl Hook for ChatHook {
 
     fn route(&self, client: &Client, topic: &str) -> Route {
         match ParsedTopic::parse(topic) {
-            Ok(None) if self.open.generic => Route::Plain,
-            Ok(None) => {
-                Route::Refused(ReasonCode::NotAuthorized, "generic topics are not open on this server")
-            }
+            Ok(None) if self.access.may_publish(who(client), topic) => Route::Plain,
+            Ok(None) => Route::Refused(
+                ReasonCode::NotAuthorized,
+                "the access rules of this server do not allow this client to publish to this topic",
+            ),
             // What is ours and wrong is refused like a command, so that 3.1.1 devices hear of it in their inbox.
             Ok(Some(_)) | Err(_) if client.user().is_some() => Route::Command,
             Ok(Some(_)) | Err(_) => {
@@ -246,6 +253,10 @@ impl Hook for ChatHook {
                 Route::Refused(puback, code.sentence())
             }
         }
+    }
+
+    fn route_version(&self) -> Option<u64> {
+        Some(self.access.version())
     }
 
     fn is_busy(&self) -> bool {
@@ -288,16 +299,20 @@ impl Hook for ChatHook {
     fn subscribe(&self, client: &Arc<Client>, _occasion: Occasion, asks: Vec<Ask>, granted: Granted) {
         let (user, device) = (user_of(&client.session), device_of(client));
         let subscriber = Subscriber { user: user.as_ref(), device: device.as_ref() };
-        let filters: Vec<(ParsedFilter, QoS)> =
-            asks.iter().map(|ask| (ParsedFilter::parse(&ask.filter, subscriber), ask.qos)).collect();
+        let wanted = |ask: &Ask| {
+            let filter = ParsedFilter::parse(&ask.filter, subscriber);
+            let allowed = self.allows(client, &filter, &ask.filter);
+            Wanted { filter, qos: ask.qos, allowed }
+        };
+        let filters: Vec<Wanted> = asks.iter().map(wanted).collect();
         // A persistent session that reads its inbox at QoS 1 or 2 is a device.
         let becomes_device = client.persistent
-            && filters.iter().any(|(filter, qos)| {
+            && filters.iter().any(|Wanted { filter, qos, .. }| {
                 *qos > QoS::AtMostOnce && matches!(&filter.scope, FilterScope::Own(own) if own.covers_in())
             });
-        let has_own = filters.iter().any(|(filter, _)| matches!(filter.scope, FilterScope::Own(_)));
+        let has_own = filters.iter().any(|wanted| matches!(wanted.filter.scope, FilterScope::Own(_)));
         let (Some(user), Some(device)) = (user.filter(|_| has_own), device) else {
-            let grants = filters.iter().map(|(filter, _)| grant_other(filter, self.open.generic)).collect();
+            let grants = filters.iter().map(grant_other).collect();
             return granted(Ok(grants));
         };
         let command: Command = if becomes_device {
@@ -305,11 +320,24 @@ impl Hook for ChatHook {
         } else {
             Heads { user: user.clone() }.into()
         };
-        let grant_all = GrantAll { user, filters, granted, generic: self.open.generic };
+        let grant_all = GrantAll { user, filters, granted };
         // In order with what the session before it left behind.
         let origin = origin_of(&client.session);
         // The hook is not needed to go on: what was asked says all.
         self.ask(origin, command, move |outcome| grant_all.go_on(outcome));
+    }
+
+    fn recheck(&self, client: &Arc<Client>, filters: Vec<Arc<str>>, rechecked: Rechecked) {
+        // Of what the contract grants nothing is ever taken back: the rules are all that changes.
+        let subscriber = Subscriber { user: None, device: None };
+        let standing = |filter: &Arc<str>| {
+            if self.allows(client, &ParsedFilter::parse(filter, subscriber), filter) {
+                Standing::Kept
+            } else {
+                Standing::Revoked
+            }
+        };
+        rechecked(Ok(filters.iter().map(standing).collect()));
     }
 
     fn read(
@@ -358,55 +386,6 @@ fn answer_and_reply(client: Arc<Client>, token: u64, reply_to: ReplyTo) -> Quest
             "the server cannot write to its disk; nothing more is acknowledged",
         ),
     })
-}
-
-/// What a filter gets that is not under the user's own root.
-fn grant_other(filter: &ParsedFilter, generic: bool) -> Grant {
-    match &filter.scope {
-        FilterScope::Generic if generic => {
-            Grant::Granted { qos: QoS::ExactlyOnce, plain: true, sources: Vec::new() }
-        }
-        FilterScope::Generic => refused(ErrorCode::Forbidden),
-        // The broker asks for operators only.
-        FilterScope::Sys => Grant::Granted { qos: QoS::AtMostOnce, plain: true, sources: Vec::new() },
-        FilterScope::Refused(why) => refused(Refusal::from(*why).code),
-        // The same for every user and group, there or not.
-        FilterScope::Presence { .. }
-        | FilterScope::Profile { .. }
-        | FilterScope::Group(_)
-        | FilterScope::Own(_) => refused(ErrorCode::NotSupported),
-    }
-}
-
-/// A SUBSCRIBE that waits for the machine to say where the user's logs stand.
-struct GrantAll {
-    user: UserId,
-    filters: Vec<(ParsedFilter, QoS)>,
-    granted: Granted,
-    generic: bool,
-}
-
-impl GrantAll {
-    fn go_on(self, outcome: Result<Outcome, StoreError>) {
-        let heads = match outcome {
-            Ok(Outcome::Attached { start, state_head, .. }) => Ok(HeadsOf { start, state_head }),
-            // A session that is no device starts at the tail.
-            Ok(Outcome::Heads { inbox_head, state_head }) => Ok(HeadsOf { start: inbox_head, state_head }),
-            Ok(Outcome::Refused { refusal, .. }) => Err(refusal.code),
-            Ok(other) => {
-                debug_assert!(false, "an answer to another question: {other:?}");
-                Err(ErrorCode::Internal)
-            }
-            Err(error) => return (self.granted)(Err(error)),
-        };
-        let grants = self.filters.iter().map(|(filter, _)| match (&filter.scope, &heads) {
-            (FilterScope::Own(_), Err(code)) => refused(*code),
-            (FilterScope::Own(own), Ok(heads)) => sources::grant_own(own, filter.json, &self.user, *heads),
-            _ => grant_other(filter, self.generic),
-        });
-        let grants = grants.collect();
-        (self.granted)(Ok(grants));
-    }
 }
 
 impl Sink for ChatHook {

@@ -1,6 +1,7 @@
 //! What sessions read: inboxes and receipts, and what one device sees of an item.
 
-use super::{HeadsOf, device_of, refused, user_of};
+use super::grants::{HeadsOf, refused};
+use super::{device_of, user_of};
 use crate::entry::{self, Rendered};
 use crate::machine::Receipt;
 use crate::sequencer::{NewItems, Source, names};

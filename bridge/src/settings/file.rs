@@ -1,7 +1,7 @@
 //! Settings from a TOML file: which line said what.
 
 use super::value::Raw;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 /// One value of the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,26 @@ pub(super) struct Entry {
     pub(super) line: usize,
 }
 
+/// One table of a list of tables, `[[name]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Listed {
+    /// The name of the list.
+    pub(super) list: String,
+    /// The line it begins on, from 1.
+    pub(super) line: usize,
+    /// Its values, in the order of their lines.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// All that a file says.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    /// Values, in no particular order.
+    pub(super) entries: Vec<Entry>,
+    /// Tables of lists, each list in order.
+    pub(super) listed: Vec<Listed>,
+}
+
 /// A file that is not TOML: the line, and what the parser says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Malformed {
@@ -21,30 +41,47 @@ pub(super) struct Malformed {
     pub(super) message: String,
 }
 
-/// All values of a file, in no particular order. Tables deeper than a section come back as [`Raw::Other`].
-pub(super) fn entries(text: &str) -> Result<Vec<Entry>, Malformed> {
+/// Reads a file. Tables deeper than a section, or than a table of a list, come back as [`Raw::Other`].
+pub(super) fn contents(text: &str) -> Result<Contents, Malformed> {
     let document = DeTable::parse(text).map_err(|error| Malformed {
         line: line_of(text, error.span().map_or(0, |span| span.start)),
         message: error.message().trim_end().replace('\n', ", "),
     })?;
-    let mut entries = Vec::new();
+    let mut contents = Contents::default();
     for (name, value) in document.into_inner() {
         let line = line_of(text, name.span().start);
         let name = name.into_inner().into_owned();
         match value.into_inner() {
             DeValue::Table(section) => {
-                for (inner, value) in section {
-                    entries.push(Entry {
-                        key: format!("{name}.{}", inner.get_ref()),
-                        line: line_of(text, inner.span().start),
-                        raw: raw(value.into_inner()),
-                    });
+                contents.entries.extend(entries(text, section, &format!("{name}.")));
+            }
+            DeValue::Array(items) if is_list_of_tables(&items) => {
+                for item in items {
+                    let line = line_of(text, item.span().start);
+                    if let DeValue::Table(table) = item.into_inner() {
+                        let mut entries: Vec<Entry> = entries(text, table, "").collect();
+                        entries.sort_by_key(|entry| entry.line);
+                        contents.listed.push(Listed { list: name.clone(), line, entries });
+                    }
                 }
             }
-            value => entries.push(Entry { key: name, line, raw: raw(value) }),
+            value => contents.entries.push(Entry { key: name, line, raw: raw(value) }),
         }
     }
-    Ok(entries)
+    Ok(contents)
+}
+
+fn is_list_of_tables(items: &DeArray<'_>) -> bool {
+    !items.is_empty() && items.iter().all(|item| matches!(item.get_ref(), DeValue::Table(_)))
+}
+
+/// The values of a table, under their names with this before them.
+fn entries<'a>(text: &'a str, table: DeTable<'a>, before: &'a str) -> impl Iterator<Item = Entry> {
+    table.into_iter().map(move |(name, value)| Entry {
+        key: format!("{before}{}", name.get_ref()),
+        line: line_of(text, name.span().start),
+        raw: raw(value.into_inner()),
+    })
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -81,7 +118,7 @@ mod tests {
     #[test]
     fn values_come_with_their_lines() {
         let text = "# a comment\nlisten = [\"a\", \"b\"]\n\n[limits]\nn = 0x10\nsize = \"1 MiB\"\n\n[log]\non = true\n";
-        let mut entries = entries(text).unwrap();
+        let mut entries = contents(text).unwrap().entries;
         entries.sort_by_key(|entry| entry.line);
         let found: Vec<_> = entries.into_iter().map(|entry| (entry.key, entry.line, entry.raw)).collect();
         assert_eq!(
@@ -104,14 +141,28 @@ mod tests {
             ("[a.b]\nc = 1", "a table"),
             ("a = 99999999999999999999", "a number that does not fit 64 bits"),
         ] {
-            assert_eq!(entries(text).unwrap()[0].raw, Raw::Other(kind), "{text}");
+            assert_eq!(contents(text).unwrap().entries[0].raw, Raw::Other(kind), "{text}");
         }
     }
 
     #[test]
+    fn tables_of_a_list_come_in_their_order_and_with_their_lines() {
+        let text = "a = 1\n[[rule]]\nz = true\nb = \"x\"\n\n# more\n[[rule]]\n[other]\nc = 2\n";
+        let found = contents(text).unwrap();
+        assert_eq!(found.entries.len(), 2);
+        let lines: Vec<_> = found.listed.iter().map(|listed| (&*listed.list, listed.line)).collect();
+        assert_eq!(lines, [("rule", 2), ("rule", 7)]);
+        let first: Vec<_> = found.listed[0].entries.iter().map(|entry| (&*entry.key, entry.line)).collect();
+        assert_eq!(first, [("z", 3), ("b", 4)]);
+        let inline = contents("rule = [{ a = 1 }, { a = 2 }]").unwrap();
+        assert_eq!(inline.listed.len(), 2);
+        assert_eq!(contents("rule = []").unwrap().entries[0].raw, Raw::List(Vec::new()));
+    }
+
+    #[test]
     fn a_file_that_is_not_toml_is_refused_with_its_line() {
-        assert_eq!(entries("a = 1\nb = \n").unwrap_err().line, 2);
-        assert_eq!(entries("a = 1\n\na = 2\n").unwrap_err().line, 3);
-        assert!(!entries("=").unwrap_err().message.is_empty());
+        assert_eq!(contents("a = 1\nb = \n").unwrap_err().line, 2);
+        assert_eq!(contents("a = 1\n\na = 2\n").unwrap_err().line, 3);
+        assert!(!contents("=").unwrap_err().message.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! `chasqui config`: every setting as a TOML file that can be saved, edited and given to `--config`.
 
-use super::Settings;
 use super::table::Row;
+use super::{Settings, access};
 use std::fmt::Write as _;
 
 /// The settings as TOML, with a comment above each.
@@ -24,6 +24,8 @@ pub(super) fn toml(settings: &Settings, rows: &[Row], sections: &[(&str, &[&str]
             }
         }
     }
+    out.push_str(access::ABOUT);
+    out.push_str(&access::print(&settings.access));
     out
 }
 

@@ -65,6 +65,8 @@ macro_rules! settings {
         pub struct Settings {
             $($(#[doc = $doc])+ pub $name: $kind,)+
             $($(#[doc = $section_doc])+ pub $section: $Section,)+
+            /// Access rules, which are no scalars: see [`access`].
+            pub access: Rules,
         }
 
         $(
@@ -78,6 +80,7 @@ macro_rules! settings {
                 Settings {
                     $($name: table::literal($default),)+
                     $($section: $Section { $($in_name: table::literal($in_default),)+ },)+
+                    access: Rules::default(),
                 }
             }
         }

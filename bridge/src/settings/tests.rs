@@ -211,3 +211,133 @@ fn what_belongs_to_others_is_not_taken_for_a_setting() {
         assert!(matches!(error, SettingsError::Unknown { .. }), "{name}: {error}");
     }
 }
+
+const RULES: &str = r##"
+dev = true
+
+[[access]]
+deny = "publish"
+topics = ["alarms/#"]
+clients = ["display-*", "odd \"id\""]
+
+[[access]]
+allow = "all"
+topics = "home/%u/#"
+users = ["bob", "al*"]
+anonymous = true
+
+[[access]]
+allow = "subscribe"
+topics = ["#", "$other/+"]
+anonymous = false
+
+[limits]
+connections = 10
+"##;
+
+#[test]
+fn rules_are_read_in_their_order_and_printed_as_they_were() {
+    use crate::access::{Action, Effect};
+    let settings = load(Some(RULES), &[], &[]).unwrap();
+    let rules = &settings.access.0;
+    let said: Vec<_> = rules.iter().map(|rule| (rule.effect, rule.action)).collect();
+    let expected =
+        [(Effect::Deny, Action::Publish), (Effect::Allow, Action::All), (Effect::Allow, Action::Subscribe)];
+    assert_eq!(said, expected);
+    let shown = |rule: usize| {
+        let rule = &rules[rule];
+        let globs = |globs: &[crate::access::Glob]| globs.iter().map(ToString::to_string).collect::<Vec<_>>();
+        (globs(&rule.users), rule.anonymous, globs(&rule.clients))
+    };
+    assert_eq!(shown(0), (vec![], false, vec!["display-*".to_owned(), "odd \"id\"".to_owned()]));
+    assert_eq!(shown(1), (vec!["bob".to_owned(), "al*".to_owned()], true, vec![]));
+    assert_eq!(shown(2), (vec![], false, vec![]));
+    let printed = settings.to_toml();
+    assert_eq!(load(Some(&printed), &[], &[]).unwrap(), settings, "{printed}");
+    assert_eq!(load(Some(&printed), &[], &[]).unwrap().to_toml(), printed);
+}
+
+#[test]
+fn the_rules_that_config_shows_as_an_example_are_rules() {
+    let printed = Settings::default().to_toml();
+    let (_, example) = printed.split_once("\n# [[access]]").expect("an example");
+    let example: String =
+        example.lines().map(|line| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n").collect();
+    assert_eq!(load(Some(&format!("[[access]]{example}")), &[], &[]).unwrap().access.0.len(), 2);
+}
+
+#[test]
+fn rules_that_will_not_do_are_refused_with_their_place() {
+    for (rule, expected) in [
+        ("topics = [\"a\"]", "line 2: access: a rule needs allow or deny"),
+        ("allow = \"all\"", "line 2: access: a rule needs topics"),
+        (
+            "allow = \"write\"\ntopics = [\"a\"]",
+            "line 3: access: allow: \"write\" will not do: write \"publish\", \"subscribe\" or \"all\"",
+        ),
+        (
+            "allow = \"all\"\ndeny = \"all\"\ntopics = [\"a\"]",
+            "line 4: access: deny: a rule either allows or denies: make two of it",
+        ),
+        (
+            "allow = \"all\"\ntopics = [\"a\", \"u/bob/#\"]",
+            "line 4: access: topics: \"u/bob/#\" reaches topics of the contract (u/, g/, do/, json/, $SYS/), which rules have no say in",
+        ),
+        (
+            "allow = \"all\"\ntopics = [\"a/#/b\"]",
+            "line 4: access: topics: \"a/#/b\" is no topic filter: '#' is not in the last level",
+        ),
+        (
+            "allow = \"all\"\ntopics = \"$share/x/a\"",
+            "line 4: access: topics: \"$share/x/a\" is a shared subscription: write the filter behind the share name, which stands for both",
+        ),
+        (
+            "allow = \"all\"\ntopics = []",
+            "line 4: access: topics: [] will not do: write a list of topic filters",
+        ),
+        (
+            "allow = \"all\"\ntopics = [\"a\"]\nusers = []",
+            "line 5: access: users: [] will not do: write a list of names of users",
+        ),
+        (
+            "allow = \"all\"\ntopics = [\"a\"]\n\nusers = [\"b b\"]",
+            "line 6: access: users: \"b b\" is no user's name: write 1 to 64 letters, digits, - and _, and * for any text",
+        ),
+        (
+            "allow = \"all\"\ntopics = [\"a\"]\nclients = [\"\"]",
+            "line 5: access: clients: \"\" is no client id: write one, with * for any text",
+        ),
+        (
+            "allow = \"all\"\ntopics = [\"a\"]\nanonymous = \"yes\"",
+            "line 5: access: anonymous: \"yes\" will not do: write true or false",
+        ),
+        (
+            "allow = \"all\"\ntopic = [\"a\"]",
+            "line 4: access: \"topic\" is no part of a rule: it has allow or deny, topics, users, clients and anonymous",
+        ),
+    ] {
+        assert_eq!(
+            refusal(&format!("\n[[access]]\n{rule}\n")),
+            format!("chasqui.toml, {expected}"),
+            "{rule}"
+        );
+    }
+    for other in ["[access]\nallow = \"all\"\n", "access = \"all\"\n", "access = []\n"] {
+        let sentence = refusal(other);
+        assert!(
+            sentence.ends_with("access: rules are a list of tables: begin each with [[access]]"),
+            "{sentence}"
+        );
+    }
+    assert_eq!(
+        refusal("\n[[acces]]\nallow = \"all\"\n"),
+        "chasqui.toml, line 2: there is no setting \"acces\", did you mean \"access\"?; `chasqui config` shows them all"
+    );
+}
+
+#[test]
+fn what_differs_is_named() {
+    let (one, other) = (load(Some(RULES), &[], &[]).unwrap(), Settings::default());
+    assert_eq!(one.others_than(&other), ["dev", "limits.connections"]);
+    assert!(one.others_than(&one.clone()).is_empty());
+}

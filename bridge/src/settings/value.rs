@@ -51,12 +51,12 @@ impl Raw {
         }
     }
 
-    fn refused(&self, wanted: &str) -> Refusal {
+    pub(super) fn refused(&self, wanted: &str) -> Refusal {
         format!("{} will not do: write {wanted}", self.quoted())
     }
 }
 
-fn toml_string(text: &str) -> String {
+pub(super) fn toml_string(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 

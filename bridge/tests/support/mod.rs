@@ -8,8 +8,9 @@ pub mod chat;
 pub use chasqui_testkit::*;
 pub use chat::*;
 
+use chasqui_bridge::access::Rules;
 use chasqui_bridge::server::{self, Server};
-use chasqui_bridge::settings::{ByteSize, Settings};
+use chasqui_bridge::settings::{ByteSize, Settings, Sources};
 use chasqui_storage::Storage;
 use chasqui_storage::clock::{Clock, SystemClock};
 use chasqui_storage::disk::RamDisk;
@@ -90,6 +91,15 @@ pub fn with_accounts() -> Settings {
     Settings { dev: false, ..dev() }
 }
 
+/// Access rules as they are written in a settings file.
+pub fn rules(toml: &str) -> Rules {
+    let folder = TempDir::new().expect("a folder for the test");
+    let path = folder.path().join("chasqui.toml");
+    std::fs::write(&path, toml).expect("the folder can be written to");
+    let sources = Sources { config: Some(path), ..Sources::default() };
+    Settings::load(&sources).expect("rules of tests are valid").access
+}
+
 impl Service {
     /// A service as with `--dev`, on a store in memory.
     pub async fn start() -> Service {
@@ -143,6 +153,12 @@ impl Service {
     /// The service itself.
     pub fn server(&self) -> &Server {
         &self.running().server
+    }
+
+    /// Puts other access rules into effect, as a reload does; how many subscriptions ended.
+    pub async fn change_rules(&self, toml: &str) -> usize {
+        self.server().access().replace(rules(toml));
+        self.server().broker().recheck(None).await.expect("the store can be read")
     }
 
     /// Where it listens now.
