@@ -65,7 +65,7 @@ macro_rules! settings {
         pub struct Settings {
             $($(#[doc = $doc])+ pub $name: $kind,)+
             $($(#[doc = $section_doc])+ pub $section: $Section,)+
-            /// Access rules, which are no scalars: see [`access`].
+            /// Access rules, which are no scalars: see `settings/access.rs`.
             pub access: Rules,
         }
 
