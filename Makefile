@@ -52,6 +52,7 @@ lint: ## Formatting and clippy, warnings are errors
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked --package chasqui-broker --features mutations --test conformance -- --deny warnings
+	cargo clippy --locked --package chasqui-broker --features fuzzing --lib -- --deny warnings
 
 .PHONY: doc
 doc: ## API documentation; a broken link is an error
@@ -72,6 +73,11 @@ unit: ## Rust tests and documentation examples
 		set -x; cargo test --locked --workspace --lib --bins --tests; \
 	fi
 	cargo test --locked --workspace --doc
+
+.PHONY: fuzz
+fuzz: ## Random histories of a session, for longer than `make unit` does (RUNS=number, FUZZ_SEED=number)
+	@scripts/setup.sh build
+	FUZZ_RUNS=$(or $(RUNS),100000) cargo test --locked --package chasqui-broker --lib no_history -- --nocapture
 
 .PHONY: mutations
 mutations: ## Break the broker's rules one by one: the test of each must notice

@@ -19,6 +19,8 @@
 
 pub mod codec;
 pub mod config;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod hook;
 pub mod link;
 pub mod message;

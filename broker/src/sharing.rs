@@ -79,7 +79,8 @@ impl Leaving {
             let sent = record.in_flight.iter().filter(|sent| is_queue(&sent.source));
             in_flight.extend(sent.map(|sent| sent.position));
             in_flight.sort_unstable();
-            settled_up_to = in_flight.last().max(flights.last()).copied().unwrap_or(0);
+            let read = record.read.iter().find(|(source, _)| is_queue(source));
+            settled_up_to = read.map_or(0, |(_, at)| *at);
         }
         let after = if shares { cursor } else { u64::MAX };
         Leaving { session, after, reach: Reach::All, settled_up_to, in_flight, flights }

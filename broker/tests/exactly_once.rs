@@ -3,13 +3,18 @@
 
 mod support;
 
+use bytes::Bytes;
 use chasqui_broker::Config;
 use chasqui_broker::codec::client::ServerPacket;
-use chasqui_broker::codec::{Ack, PacketId, PacketType, Publish, PublishOut, QoS, ReasonCode, Version};
+use chasqui_broker::codec::{
+    Ack, PacketId, PacketType, Publish, PublishOut, PublishProperties, QoS, ReasonCode, Version,
+};
+use chasqui_broker::config::Clock as _;
+use chasqui_broker::message::{Identifiers, Message};
 use chasqui_broker::store::ram::RamStore;
 use chasqui_broker::store::{FlightStage, SessionKey, Store};
 use std::sync::Arc;
-use support::{Client, Hello, PlainHook, Server, both};
+use support::{Client, Hello, PlainHook, Server, TestClock, both, text};
 
 const Q0: QoS = QoS::AtMostOnce;
 const Q1: QoS = QoS::AtLeastOnce;
@@ -377,4 +382,59 @@ async fn repeated_packets_of_one_publish_count_once() {
     }
     repeat(&mut client, PacketId::new(2).unwrap(), false, b"x").await;
     pubrec(&mut client).await;
+}
+
+#[tokio::test]
+async fn an_orderly_end_after_a_crash_takes_nothing_for_sent_that_was_not() {
+    let store: Arc<dyn Store> = Arc::new(RamStore::default());
+    let server = Server::start_on(Config::default(), Arc::new(PlainHook), Arc::clone(&store)).await;
+    let hello = Hello::new(Version::V5, "phone").kept();
+    let mut phone = Client::connect(server.address, &hello).await;
+    phone.subscribe(&[("a", Q2)]).await;
+    let mut publisher = server.client(Version::V5, "p").await;
+    for (payload, qos) in [(b"1", Q1), (b"2", Q1), (b"3", Q2)] {
+        publisher.publish_with(PublishOut { qos, ..PublishOut::new("a", payload) }).await;
+        phone.message().await;
+    }
+    // Of what was in flight a crash leaves the third one, whose packet id is stored.
+    let server = Server::start_on(Config::default(), Arc::new(PlainHook), Arc::clone(&store)).await;
+    let mut narrow = hello.clone();
+    narrow.0.properties.receive_maximum = Some(1);
+    let mut phone = Client::connect(server.address, &narrow).await;
+    assert_eq!(&phone.message().await.payload[..], b"1");
+    phone.disconnect().await;
+    let mut phone = Client::connect(server.address, &hello).await;
+    for payload in [b"1", b"2", b"3"] {
+        assert_eq!(&phone.take().await.payload[..], payload);
+    }
+    phone.nothing().await;
+}
+
+#[tokio::test]
+async fn what_expired_in_the_mailbox_of_a_session_that_comes_back_is_not_sent() {
+    // A session that comes back waits for the application, and what is published meanwhile waits for it.
+    let clock = TestClock::new();
+    let config = Config { clock: Arc::<TestClock>::clone(&clock), ..Config::default() };
+    let server = Server::start_with(config).await;
+    let mut client = server.client(Version::V5, "c").await;
+    client.subscribe(&[("a", Q0)]).await;
+    let properties = PublishProperties { message_expiry_interval: Some(1), ..PublishProperties::default() };
+    let mut publisher = server.client(Version::V5, "p").await;
+    let expiring = PublishOut { properties: Some(&properties), ..PublishOut::new("a", b"late") };
+    // Received in the past: what is given to a session then has expired.
+    let message = Message {
+        topic: text("a"),
+        payload: Bytes::from_static(b"late"),
+        qos: Q0,
+        retain: false,
+        properties: Some(Arc::new(properties.clone())),
+        received_ms: clock.now_ms() - 1_000,
+        identifiers: Identifiers::new(),
+        share: None,
+    };
+    server.broker.publish(message);
+    client.nothing().await;
+    assert_eq!(server.broker.stats().dropped_expired.get(), 1);
+    publisher.send(expiring).await;
+    assert_eq!(&client.take().await.payload[..], b"late");
 }

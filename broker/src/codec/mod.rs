@@ -27,6 +27,8 @@
 
 pub mod client;
 mod decode;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod either;
 mod error;
 pub mod frame;
 pub mod packet;

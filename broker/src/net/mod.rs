@@ -138,3 +138,15 @@ async fn shake_hands(
     }
     None
 }
+
+/// Serves one connection that nobody accepted.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) async fn serve_one<S: Stream>(inner: Arc<Inner>, stream: S) {
+    let (newcomer, _) = inner.under_way.enter(inner.config.connect_timeout);
+    let origin = Origin {
+        peer: SocketAddr::from(([127, 0, 0, 1], 1)),
+        listener: Arc::new(ListenerOptions::default()),
+        certificate: None,
+    };
+    connection::serve(inner, stream, origin, newcomer).await;
+}

@@ -138,9 +138,13 @@ impl Session {
     /// Takes up what was in flight when the last connection of this session ended. QoS 1 is known after an orderly end only: after
     /// another one it is sent anew. PUBREL that was not answered is sent again now.
     pub(super) fn resume_in_flight(&mut self, record: &SessionRecord, cursors: &Cursors) {
+        for (source, position) in record.read.iter().filter(|_| record.clean_stop) {
+            if let Some(feed) = self.feed_index(source) {
+                self.feeds[usize::from(feed)].resume(*position);
+            }
+        }
         for message in record.in_flight.iter().filter(|_| record.clean_stop) {
             let Some(feed) = self.feed_index(&message.source) else { continue };
-            self.feeds[usize::from(feed)].resume(message.position);
             if let Some(id) = PacketId::new(message.packet_id) {
                 let state = EarlierState::InFlight(id, QoS::AtLeastOnce);
                 self.window.reserve(id);
@@ -162,9 +166,6 @@ impl Session {
                 FlightStage::Done => {}
             }
             let Some(feed) = self.feed_index(&flight.source) else { continue };
-            if record.clean_stop {
-                self.feeds[usize::from(feed)].resume(flight.position);
-            }
             let state = match flight.stage {
                 FlightStage::Sent => EarlierState::InFlight(id, QoS::ExactlyOnce),
                 FlightStage::Released | FlightStage::Done => EarlierState::Taken,

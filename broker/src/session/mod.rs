@@ -6,7 +6,8 @@
 //!
 //! Invariants: acknowledgements leave in the order of the publishes, and only when they were answered; never more than the
 //! client's Receive Maximum is in flight to it [MQTT-3.3.4-9]; a cursor never passes a position that the client has not
-//! acknowledged; a QoS 2 message arrives once (`exactly_once`).
+//! acknowledged; a QoS 2 message arrives once (`exactly_once`). What no history of a session may bring about is listed and tried in
+//! `fuzzing`.
 
 mod acks;
 mod aliases;
@@ -367,6 +368,7 @@ impl Session {
             subscriptions: self.subscriptions.clone(),
             will: self.will.clone(),
             in_flight: if disconnected_ms == 0 { Vec::new() } else { in_flight },
+            read: if disconnected_ms == 0 { Vec::new() } else { self.read() },
             last_packet_id: self.window.last_id(),
             born: self.born,
             revoked_up_to: self.recheck.revoked_up_to,
@@ -389,6 +391,12 @@ impl Session {
     pub(crate) fn queue_sent(&self) -> Option<u64> {
         let queue = self.feeds.iter().find(|feed| feed.kind == crate::source::SourceKind::Queue);
         queue.map(Feed::sent_or_settled)
+    }
+
+    /// How far the sources were read whose cursor stands further back.
+    fn read(&self) -> Vec<(SourceId, u64)> {
+        let behind = self.feeds.iter().filter(|feed| feed.sent_or_settled() > feed.acked());
+        behind.map(|feed| (feed.source.clone(), feed.sent_or_settled())).collect()
     }
 
     /// All cursors, to be stored.

@@ -91,6 +91,11 @@ impl Session {
 
     /// Takes a plain message: sends it, keeps it for the window, or, QoS 0, drops it.
     pub(super) fn deliver(&mut self, delivery: Delivery, cx: &Context<'_>) -> Result<(), Close> {
+        if delivery.message.expiry_left_s(cx.now_ms) == Some(0) {
+            // It waited in the mailbox, as while a session comes back.
+            cx.stats.dropped_expired.count();
+            return Ok(());
+        }
         if delivery.qos == QoS::AtMostOnce {
             // What came at once may be more than the high-water mark, and is bounded by the mailbox: it is dropped only for a
             // reader that does not read.

@@ -174,7 +174,12 @@ impl Store for RamStore {
     }
 
     fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError> {
-        Ok(self.tables.lock().queues.get(key).map_or(0, |queue| queue.end))
+        let tables = self.tables.lock();
+        let queued = tables.queues.get(key).map_or(0, |queue| queue.end);
+        let positions = tables.sessions.get(key).map(|(_, cursors)| &cursors.positions[..]);
+        // A session that began anew under an old name has its cursor where the old queue ended.
+        let cursor = positions.unwrap_or_default().iter().find(|(source, _)| &*source.0 == SourceId::QUEUE);
+        Ok(queued.max(cursor.map_or(0, |(_, at)| *at)))
     }
 
     fn retained(

@@ -31,6 +31,8 @@ pub struct SessionRecord {
     /// QoS 1 messages sent and not acknowledged when the connection ended, in the order sent [MQTT-4.6.0-1]. Those of QoS 2 are with
     /// the cursors: [`Cursors::flights`](super::Cursors::flights).
     pub in_flight: Vec<InFlight>,
+    /// How far the sources were read whose cursor stands further back: what lies between and is not in flight is done with.
+    pub read: Vec<(SourceId, u64)>,
     /// The packet id used last.
     pub last_packet_id: u16,
     /// Tells this session from one that had its name before: the connection that began it.
@@ -135,6 +137,11 @@ impl SessionRecord {
                 | u8::from(subscription.plain) << 4);
             out.u32(subscription.identifier.unwrap_or(0));
         }
+        out.u32(self.read.len() as u32);
+        for (source, position) in &self.read {
+            out.bytes(source.0.as_bytes());
+            out.u64(*position);
+        }
         out.u32(self.in_flight.len() as u32);
         for message in &self.in_flight {
             out.u16(message.packet_id);
@@ -181,13 +188,23 @@ impl SessionRecord {
                 plain: bits & 16 != 0,
             });
         }
-        let mut in_flight = Vec::new();
+        let mut read = Vec::new();
+        if version >= 2 {
+            for _ in 0..input.u32()? {
+                read.push((SourceId::new(input.str()?), input.u64()?));
+            }
+        }
+        let mut in_flight: Vec<InFlight> = Vec::new();
         for _ in 0..input.u32()? {
             in_flight.push(InFlight {
                 packet_id: input.u16()?,
                 source: SourceId::new(input.str()?),
                 position: input.u64()?,
             });
+        }
+        if version < 2 {
+            // The last one in flight was the last one that was read.
+            read = in_flight.iter().map(|message| (message.source.clone(), message.position)).collect();
         }
         let will = match input.u8()? {
             0 => None,
@@ -200,6 +217,7 @@ impl SessionRecord {
             subscriptions,
             will,
             in_flight,
+            read,
             last_packet_id,
             born,
             revoked_up_to,
@@ -315,13 +333,15 @@ mod tests {
             expiry_s: u32, disconnected_ms: u64, clean_stop: bool, last_packet_id: u16, born: u64, revoked_up_to: u64,
             subscriptions in proptest::collection::vec(any_subscription(), 0..4),
             will in proptest::option::of(any_will()),
+            read in proptest::collection::vec(("[a-z$/]{1,9}", any::<u64>()), 0..4),
             in_flight in proptest::collection::vec((any::<u16>(), "[a-z$/]{1,9}", any::<u64>()), 0..4),
         ) -> SessionRecord {
+            let read = read.into_iter().map(|(source, at)| (SourceId::new(&source), at)).collect();
             let in_flight = in_flight
                 .into_iter()
                 .map(|(packet_id, source, position)| InFlight { packet_id, source: SourceId::new(&source), position })
                 .collect();
-            SessionRecord { expiry_s, disconnected_ms, clean_stop, subscriptions, will, in_flight, last_packet_id, born, revoked_up_to }
+            SessionRecord { expiry_s, disconnected_ms, clean_stop, subscriptions, will, in_flight, read, last_packet_id, born, revoked_up_to }
         }
     }
 
@@ -340,12 +360,15 @@ mod tests {
 
     #[test]
     fn a_record_of_an_older_version_is_read() {
-        let record = SessionRecord { expiry_s: 60, last_packet_id: 7, ..SessionRecord::default() };
+        let in_flight = vec![InFlight { packet_id: 3, source: SourceId::new("q"), position: 9 }];
+        let record = SessionRecord { expiry_s: 60, last_packet_id: 7, in_flight, ..SessionRecord::default() };
         let mut bytes = record.encode();
         bytes[0] = 1;
-        // Behind version, expiry, time, flag and packet id.
+        // Behind version, expiry, time, flag and packet id; and how far sources were read, behind the subscriptions.
+        bytes.drain(36..40);
         bytes.drain(16..32);
-        assert_eq!(SessionRecord::decode(&bytes), Ok(record));
+        let read = vec![(SourceId::new("q"), 9)];
+        assert_eq!(SessionRecord::decode(&bytes), Ok(SessionRecord { read, ..record }));
     }
 
     #[test]

@@ -1,0 +1,875 @@
+//! One client id, the real broker, and everything around it that a history decides: network, store, application, time.
+//!
+//! Every connection is a future that is polled here by hand, so that nothing happens but what the history says, and the same history
+//! always happens in the same way.
+
+use super::application::{Application, message};
+use super::client::{Client, Connection, Outgoing, Request, Seen, Sent};
+use super::ledger::Stream;
+use super::operation::{AckKind, Expiry, Filter, Hello, Level, Manner, Operation, Topic};
+use super::pipe::Pipe;
+use super::store::{HeldStore, Noted};
+use crate::Broker;
+use crate::broker::Inner;
+use crate::codec::client::{self, ServerPacket};
+use crate::codec::packet::{ack, connect, disconnect, ping, publish, subscribe, unsubscribe};
+use crate::codec::{
+    AckOut, ByteStr, Connack, Connect, ConnectProperties, Disconnect, DisconnectProperties, Filters, Limits,
+    PacketId, PacketType, Peer, PublishOut, PublishProperties, QoS, ReasonCode, RetainHandling, Subscribe,
+    SubscriptionOptions, Unsubscribe, UserProperties, Version,
+};
+use crate::config::{Clock, Config};
+use crate::link::Bounds;
+use crate::store::ram::RamStore;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+/// The largest packet that a client takes that said so.
+const SMALL_PACKET: u32 = 200;
+/// The payload of a large message.
+const LARGE_PAYLOAD: usize = 300;
+/// Polls of one operation, at most: a connection that goes on is one that spins.
+const POLLS: usize = 10_000;
+/// Rounds until everything has come to rest.
+const ROUNDS: usize = 300;
+
+type Verdict = Result<(), String>;
+
+#[derive(Default)]
+struct ManualClock(AtomicU64);
+
+impl Clock for ManualClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Task {
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    woken: Arc<Flag>,
+}
+
+/// What is known of the stored session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    No,
+    /// Until then.
+    Yes(Option<u64>),
+    /// A CONNECT was not answered, or it expires about now.
+    Unsure,
+}
+
+pub(super) struct World {
+    clock: Arc<ManualClock>,
+    store: Arc<HeldStore>,
+    application: Arc<Application>,
+    broker: Broker,
+    tasks: Vec<Task>,
+    version: Version,
+    client: Client,
+    stored: Stored,
+    connection: Option<(Pipe, Connection)>,
+    /// The beginning of a packet.
+    incoming: Vec<u8>,
+    /// Publishes of the client that the broker has carried out.
+    carried_out: BTreeSet<u64>,
+    next_request: u16,
+    /// The client has let go of its session, and the server may not know: it starts clean.
+    forgot: bool,
+}
+
+fn config(clock: &Arc<ManualClock>) -> Config {
+    Config {
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
+        window_v311: 4,
+        window_v5: 6,
+        receive_maximum: 4,
+        max_subscriptions: 16,
+        mailbox: Bounds { items: 12, bytes: 1 << 20, tail_items: 4 },
+        out_high_water: 400,
+        ..Config::default()
+    }
+}
+
+fn start(clock: &Arc<ManualClock>, application: &Arc<Application>, store: &Arc<HeldStore>) -> Broker {
+    let hook = Arc::clone(application) as Arc<dyn crate::hook::Hook>;
+    let broker = Broker::new(config(clock), hook, Arc::clone(store) as Arc<dyn crate::store::Store>);
+    broker.start().expect("a store in memory can be read");
+    store.hold();
+    broker
+}
+
+impl World {
+    pub(super) fn new(v5: bool) -> World {
+        let version = if v5 { Version::V5 } else { Version::V311 };
+        let clock = Arc::new(ManualClock(AtomicU64::new(1_000_000)));
+        let application = Arc::new(Application::default());
+        let store = Arc::new(HeldStore::on(Arc::new(RamStore::new(Arc::clone(&clock) as Arc<dyn Clock>))));
+        let broker = start(&clock, &application, &store);
+        World {
+            clock,
+            store,
+            application,
+            broker,
+            tasks: Vec::new(),
+            version,
+            client: Client::new(version),
+            stored: Stored::No,
+            connection: None,
+            incoming: Vec::new(),
+            carried_out: BTreeSet::new(),
+            forgot: false,
+            next_request: 0,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        &self.broker.inner
+    }
+
+    fn peer(&self) -> Peer {
+        Peer::unlimited(self.version)
+    }
+
+    /// The connection, where the client may say something on it.
+    fn up(&mut self) -> Option<&mut Connection> {
+        self.connection.as_mut().map(|(_, connection)| connection).filter(|connection| connection.is_up())
+    }
+
+    fn say(&self, bytes: &[u8]) {
+        if let Some((pipe, _)) = &self.connection {
+            pipe.send(bytes);
+        }
+    }
+
+    /// Carries out one operation, and judges what comes of it.
+    pub(super) async fn carry_out(&mut self, operation: Operation) -> Verdict {
+        match operation {
+            Operation::Connect(hello) => self.connect(hello)?,
+            Operation::Disconnect(expiry) => self.disconnect(expiry)?,
+            Operation::Break => {
+                if let Some((pipe, connection)) = self.connection.take() {
+                    pipe.break_off();
+                    self.leave(&connection);
+                }
+            }
+            Operation::Restart => self.restart().await?,
+            Operation::Crash => self.crash(),
+            Operation::Publish(topic, manner, id) => self.publish(topic, manner, id),
+            Operation::PublishOver(topic, qos, id) => self.publish_over(topic, qos, id),
+            Operation::Release(which) => self.release(usize::from(which)),
+            Operation::Receive(count) => self.receive(usize::from(count))?,
+            Operation::Acknowledge { which, refuse } => {
+                self.acknowledge(usize::from(which), refuse);
+            }
+            Operation::Stray(kind, id) => self.stray(kind, id),
+            Operation::Subscribe { filter, qos, handling, no_local } => {
+                self.subscribe(filter, qos, handling, no_local);
+            }
+            Operation::Unsubscribe(filter) => self.unsubscribe(filter),
+            Operation::Ping => {
+                if let Some(connection) = self.up() {
+                    connection.pings += 1;
+                    let mut out = Vec::new();
+                    ping::encode_request(&mut out);
+                    self.say(&out);
+                }
+            }
+            Operation::Grant => {
+                self.application.grant();
+            }
+            Operation::Answer(which, refuse) => self.answer(usize::from(which), refuse),
+            Operation::Deliver(topic, manner) => self.deliver(topic, manner)?,
+            Operation::Append { qos, second, hidden, announce } => self.append(qos, second, hidden, announce),
+            Operation::Set(second) => self.set(second),
+            Operation::Commit(count) => self.store.carry_out(usize::from(count).max(1)),
+            Operation::Room(bytes) => {
+                if let Some((pipe, connection)) = &mut self.connection {
+                    connection.narrow |= bytes != u8::MAX;
+                    pipe.set_room(if bytes == u8::MAX { usize::MAX } else { usize::from(bytes) });
+                }
+            }
+            Operation::Wait(tenths) => self.wait(Duration::from_millis(u64::from(tenths) * 100)).await,
+        }
+        self.settle()
+    }
+
+    /// Polls what is woken until nothing is, and judges what the broker did meanwhile.
+    fn settle(&mut self) -> Verdict {
+        for _ in 0..POLLS {
+            self.judge()?;
+            let woken = self.tasks.iter().position(|task| task.woken.0.swap(false, Ordering::Relaxed));
+            let Some(index) = woken else { return Ok(()) };
+            let task = &mut self.tasks[index];
+            let waker = Waker::from(Arc::clone(&task.woken));
+            if let Poll::Ready(()) = task.future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                self.tasks.swap_remove(index);
+            }
+        }
+        Err("a connection spins".to_owned())
+    }
+
+    fn judge(&mut self) -> Verdict {
+        let now_ms = self.now_ms();
+        for number in self.application.taken() {
+            self.carried_out(number)?;
+        }
+        for noted in self.store.noted() {
+            match noted {
+                Noted::Queued { position, number, retained } => {
+                    if !retained {
+                        self.carried_out(number)?;
+                    }
+                    self.client.ledger.queued(position, number, retained);
+                }
+                Noted::Durable { number } => self.client.ledger.durable(number),
+                Noted::Retained { number } => self.client.ledger.retained(number, false),
+                Noted::Kept { number } => self.client.ledger.retained(number, true),
+                Noted::Cursor { source, to } => self.client.ledger.check_cursor(&source, to, now_ms)?,
+            }
+        }
+        let Some((pipe, mut connection)) = self.connection.take() else { return Ok(()) };
+        self.incoming.extend(pipe.take());
+        let bytes = Bytes::from(std::mem::take(&mut self.incoming));
+        let mut at = 0;
+        loop {
+            let decoded = client::decode(self.version, &bytes, at, &Limits::UNLIMITED)
+                .map_err(|error| format!("the server wrote what cannot be read: {error}: {bytes:02X?}"))?;
+            let Some((packet, len)) = decoded else { break };
+            at += len;
+            if connection.hello.small && self.version == Version::V5 && len > SMALL_PACKET as usize {
+                return Err(format!("a packet of {len} bytes [MQTT-3.1.2-24]: {packet:?}"));
+            }
+            match packet {
+                ServerPacket::Connack(connack) if !connection.open => {
+                    self.welcomed(&pipe, &mut connection, &connack)?;
+                }
+                packet if connection.open => self.client.written(&mut connection, packet, now_ms)?,
+                packet => return Err(format!("before CONNACK [MQTT-3.2.0-1]: {packet:?}")),
+            }
+        }
+        self.incoming = bytes[at..].to_vec();
+        if pipe.is_closed() {
+            // What it wrote last may still be received.
+            while self.client.receive(&mut connection)? {}
+            self.leave(&connection);
+        } else {
+            self.connection = Some((pipe, connection));
+        }
+        Ok(())
+    }
+
+    /// The broker carries out a publish of the client, or queues somebody's for it.
+    fn carried_out(&mut self, number: u64) -> Verdict {
+        let Some(entry) = self.client.ledger.get(number) else { return Ok(()) };
+        let again = !self.carried_out.insert(number);
+        if again && entry.stream == Stream::Own && entry.qos == Level::Q2 && !entry.repeated {
+            return Err(format!("publish {number} of QoS 2 is carried out twice"));
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, mut hello: Hello) -> Verdict {
+        if let Some((pipe, connection)) = self.connection.take() {
+            // Half open: the server does not know that the client has gone, and tells it to go.
+            drop(pipe);
+            self.leave(&connection);
+        }
+        // [MQTT-3.2.2-4]: it could not go on with a session that it knows nothing of.
+        hello.clean |= self.forgot;
+        let (pipe, end) = Pipe::new();
+        let receive_maximum = hello.receive_maximum % 8 + 1;
+        let mut properties = ConnectProperties::default();
+        if self.version == Version::V5 {
+            properties.session_expiry_interval = match hello.expiry {
+                Expiry::Never => None,
+                Expiry::Soon => Some(2),
+                Expiry::Kept => Some(u32::MAX),
+            };
+            properties.receive_maximum = Some(u16::from(receive_maximum));
+            properties.maximum_packet_size = hello.small.then_some(SMALL_PACKET);
+            self.client.ledger.small |= hello.small;
+        }
+        let packet = Connect {
+            version: self.version,
+            clean_start: hello.clean,
+            keep_alive: 0,
+            client_id: ByteStr::from_static("phone"),
+            username: None,
+            password: None,
+            will: None,
+            properties,
+        };
+        let mut out = Vec::new();
+        connect::encode(&mut out, &packet).map_err(|error| error.to_string())?;
+        pipe.send(&out);
+        self.incoming.clear();
+        self.connection = Some((pipe, Connection::new(hello, usize::from(receive_maximum))));
+        let future = crate::net::serve_one(Arc::clone(self.inner()), end);
+        let woken = Arc::new(Flag(AtomicBool::new(true)));
+        self.tasks.push(Task { future: Box::pin(tokio::task::unconstrained(future)), woken });
+        Ok(())
+    }
+
+    /// CONNACK is here.
+    fn welcomed(&mut self, pipe: &Pipe, connection: &mut Connection, connack: &Connack) -> Verdict {
+        if connack.reason != ReasonCode::Success {
+            return Err(format!("a client that may come in is turned away: {connack:?}"));
+        }
+        let present = connack.session_present;
+        let expected = match self.stored {
+            _ if connection.hello.clean => Some(false),
+            Stored::No => Some(false),
+            Stored::Yes(at_ms) if at_ms.is_none_or(|at_ms| self.now_ms() < at_ms) => Some(true),
+            Stored::Yes(_) | Stored::Unsure => None,
+        };
+        if expected.is_some_and(|expected| expected != present) {
+            return Err(format!(
+                "Session Present is {present}, and {:?} is stored [MQTT-3.2.2-3]",
+                self.stored
+            ));
+        }
+        connection.open = true;
+        self.forgot = false;
+        connection.resumed = present;
+        self.client.seen.resumed += usize::from(present);
+        connection.persistent = present || self.outlives(connection.hello);
+        if let Some(window) = connack.properties.receive_maximum {
+            connection.window = usize::from(window);
+        }
+        connection.max_qos = connack.properties.maximum_qos.unwrap_or(QoS::ExactlyOnce);
+        if !present {
+            self.client.forget_session();
+            self.carried_out.clear();
+        }
+        self.stored = Stored::Yes(None);
+        for index in 0..self.client.outgoing.len() {
+            let open = self.client.outgoing[index];
+            let mut out = Vec::new();
+            if open.stage == Sent::Published {
+                if let Some(entry) = self.client.ledger.get(open.number) {
+                    entry.repeated |= open.qos < Level::Q2;
+                    // The copy does not expire, and nobody knows whether the server has the original.
+                    entry.excused |= entry.expires_ms.take().is_some();
+                }
+                encode_publish(&mut out, self.peer(), &open, true, false);
+                connection.published(open);
+            } else {
+                self.client.outgoing[index].stage = Sent::Released;
+                encode_ack(&mut out, self.peer(), AckKind::Pubrel, open.id, ReasonCode::Success);
+            }
+            pipe.send(&out);
+        }
+        Ok(())
+    }
+
+    fn outlives(&self, hello: Hello) -> bool {
+        match self.version {
+            Version::V311 => !hello.clean,
+            Version::V5 => hello.expiry != Expiry::Never,
+        }
+    }
+
+    /// A connection is over.
+    fn leave(&mut self, connection: &Connection) {
+        let hello = connection.hello;
+        if !connection.open {
+            let was_sure = match self.stored {
+                Stored::Yes(at_ms) => at_ms.is_none_or(|at_ms| self.now_ms() < at_ms),
+                Stored::No | Stored::Unsure => false,
+            };
+            self.stored = Stored::Unsure;
+            if hello.clean || hello.expiry != Expiry::Kept || !was_sure {
+                // What it asked for may have happened, the end of the session included.
+                self.client.forget_session();
+                self.forgot = true;
+            }
+            return;
+        }
+        self.client.leave(connection);
+        if !self.outlives(hello) {
+            self.stored = Stored::No;
+            self.client.forget_session();
+            self.forgot = true;
+        } else if self.version == Version::V5 && hello.expiry == Expiry::Soon {
+            self.stored = Stored::Yes(Some(self.now_ms() + 2_000));
+        }
+    }
+
+    fn disconnect(&mut self, expiry: Option<Expiry>) -> Verdict {
+        let version = self.version;
+        let Some(connection) = self.up() else { return Ok(()) };
+        let mut packet = Disconnect::new(ReasonCode::Success);
+        let expiry = expiry.filter(|_| version == Version::V5 && connection.hello.expiry != Expiry::Never);
+        if let Some(expiry) = expiry {
+            connection.hello.expiry = expiry;
+            let seconds = match expiry {
+                Expiry::Never => 0,
+                Expiry::Soon => 2,
+                Expiry::Kept => u32::MAX,
+            };
+            let properties = DisconnectProperties {
+                session_expiry_interval: Some(seconds),
+                ..DisconnectProperties::default()
+            };
+            packet.properties = Some(Box::new(properties));
+        }
+        connection.over = true;
+        let mut out = Vec::new();
+        disconnect::encode_from_client(&mut out, &self.peer(), &packet).map_err(|error| error.to_string())?;
+        self.say(&out);
+        if let Some((pipe, connection)) = self.connection.take() {
+            self.settle()?;
+            pipe.break_off();
+            self.leave(&connection);
+            if expiry.is_some() {
+                // Where the server does not read at present, or dies, it never hears of another expiry.
+                self.stored = Stored::Unsure;
+            }
+        }
+        Ok(())
+    }
+
+    /// The server stops in good order, and another process starts.
+    async fn restart(&mut self) -> Verdict {
+        for link in self.inner().registry.connected() {
+            Inner::tell_to_go(&link);
+        }
+        self.settle()?;
+        if let Some((pipe, connection)) = self.connection.take() {
+            pipe.break_off();
+            self.leave(&connection);
+        }
+        for _ in 0..ROUNDS {
+            self.settle()?;
+            if self.tasks.is_empty() && self.store.is_idle() {
+                break;
+            }
+            self.store.carry_out(usize::MAX);
+            self.application.grant();
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        if !self.tasks.is_empty() {
+            return Err("a connection does not end".to_owned());
+        }
+        self.start_again();
+        Ok(())
+    }
+
+    /// The server dies, and another process starts.
+    fn crash(&mut self) {
+        self.tasks.clear();
+        let ending = self.stored == Stored::No && !self.store.is_idle();
+        if let Some((_, connection)) = self.connection.take() {
+            self.leave(&connection);
+        }
+        if ending || self.stored == Stored::No {
+            self.stored = Stored::Unsure;
+        }
+        self.client.server_died();
+        self.carried_out.clear();
+        self.start_again();
+    }
+
+    fn start_again(&mut self) {
+        self.application.forget_questions();
+        self.store = Arc::new(HeldStore::on(self.store.durable()));
+        self.broker = start(&self.clock, &self.application, &self.store);
+        if let Stored::Yes(Some(at_ms)) = self.stored {
+            // A session that was connected counts as disconnected now.
+            self.stored = if self.now_ms() < at_ms { Stored::Yes(Some(at_ms)) } else { Stored::Unsure };
+        }
+    }
+
+    fn free_id(&self, near: u8) -> u16 {
+        let taken = |id: &u16| self.client.outgoing.iter().any(|one| one.id == *id);
+        let first = u16::from(near % 8) + 1;
+        (first..first + 64).find(|id| !taken(id)).unwrap_or(first)
+    }
+
+    fn publish(&mut self, topic: Topic, manner: Manner, near: u8) {
+        let (open, id, now_ms) = (self.client.outgoing.len(), self.free_id(near), self.now_ms());
+        let Some(connection) = self.up() else { return };
+        let qos = if QoS::from(manner.qos) > connection.max_qos { Level::Q1 } else { manner.qos };
+        if qos > Level::Q0 && open >= connection.window.min(8) {
+            return;
+        }
+        let number = self.client.ledger.add(topic.as_str(), Stream::Own, qos);
+        if let Some(entry) = self.client.ledger.get(number) {
+            entry.expires_ms = (manner.expires && self.version == Version::V5).then_some(now_ms + 1_000);
+            entry.large = manner.large;
+        }
+        // It is sent away for it on 3.1.1, and does not try again [MQTT-3.3.5-2].
+        let hopeless = qos > Level::Q0 && topic == Topic::Refused && self.version == Version::V311;
+        let outgoing = Outgoing { id, number, topic: topic.as_str(), qos, manner, stage: Sent::Published };
+        let mut out = Vec::new();
+        encode_publish(&mut out, self.peer(), &outgoing, false, true);
+        let Some((_, connection)) = &mut self.connection else { return };
+        connection.stray |= hopeless;
+        if qos > Level::Q0 && !hopeless {
+            self.client.outgoing.push(outgoing);
+            connection.published(outgoing);
+        }
+        self.say(&out);
+    }
+
+    /// Under an id that is in use: a client that does this is promised nothing about either message.
+    fn publish_over(&mut self, topic: Topic, qos: Level, id: u8) {
+        let id = u16::from(id % 8) + 1;
+        let used = self.client.outgoing.iter().position(|one| one.id == id);
+        let manner = Manner { qos, retain: false, expires: false, large: false };
+        let Some(index) = used.filter(|_| qos > Level::Q0) else {
+            return self.publish(topic, manner, id as u8);
+        };
+        let Some(connection) = self.up() else { return };
+        // At QoS 2 it would be taken for the other one, or the next one for it.
+        let qos = Level::Q1;
+        connection.stray = true;
+        let old = self.client.outgoing[index].number;
+        let number = self.client.ledger.add(topic.as_str(), Stream::Own, qos);
+        for number in [old, number] {
+            if let Some(entry) = self.client.ledger.get(number) {
+                entry.repeated = true;
+                entry.excused = true;
+            }
+        }
+        let over = Outgoing { id, number, topic: topic.as_str(), qos, manner, stage: Sent::Published };
+        let mut out = Vec::new();
+        encode_publish(&mut out, self.peer(), &over, false, true);
+        let Some((_, connection)) = &mut self.connection else { return };
+        connection.published(over);
+        self.say(&out);
+    }
+
+    fn release(&mut self, which: usize) {
+        if self.up().is_none() {
+            return;
+        }
+        let recorded: Vec<usize> = (0..self.client.outgoing.len())
+            .filter(|index| self.client.outgoing[*index].stage == Sent::Recorded)
+            .collect();
+        let Some(index) = which.checked_rem(recorded.len()).map(|which| recorded[which]) else { return };
+        self.client.outgoing[index].stage = Sent::Released;
+        let mut out = Vec::new();
+        encode_ack(
+            &mut out,
+            self.peer(),
+            AckKind::Pubrel,
+            self.client.outgoing[index].id,
+            ReasonCode::Success,
+        );
+        self.say(&out);
+    }
+
+    fn receive(&mut self, count: usize) -> Verdict {
+        let Some((_, connection)) = &mut self.connection else { return Ok(()) };
+        for _ in 0..count.max(1) {
+            if !self.client.receive(connection)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there was anything to answer.
+    fn acknowledge(&mut self, which: usize, refuse: bool) -> bool {
+        if self.up().is_none() {
+            return false;
+        }
+        let Some((_, connection)) = &mut self.connection else { return false };
+        let Some((kind, id, refuse)) = self.client.acknowledge(connection, which, refuse) else {
+            return false;
+        };
+        let reason = if refuse { ReasonCode::ImplementationSpecificError } else { ReasonCode::Success };
+        let mut out = Vec::new();
+        encode_ack(&mut out, self.peer(), kind, id, reason);
+        self.say(&out);
+        true
+    }
+
+    fn stray(&mut self, kind: AckKind, choice: u8) {
+        if self.up().is_none() {
+            return;
+        }
+        let Some((_, connection)) = &mut self.connection else { return };
+        // One that is in flight, or one that never was.
+        let known: Vec<u16> = connection.in_flight.keys().copied().collect();
+        let far = 60_000 + u16::from(choice);
+        let id = known.get(usize::from(choice)).copied().unwrap_or(far);
+        self.client.stray(connection, kind, id);
+        let mut out = Vec::new();
+        encode_ack(&mut out, self.peer(), kind, id, ReasonCode::Success);
+        self.say(&out);
+    }
+
+    fn next_request(&mut self) -> PacketId {
+        self.next_request = self.next_request % 1_000 + 1;
+        PacketId::new(1_000 + self.next_request).unwrap_or(PacketId::MIN)
+    }
+
+    fn subscribe(&mut self, filter: Filter, qos: Level, handling: u8, no_local: bool) {
+        if self.up().is_none() {
+            return;
+        }
+        let packet_id = self.next_request();
+        let retain_handling = match handling % 3 {
+            0 => RetainHandling::Send,
+            1 => RetainHandling::SendIfNew,
+            _ => RetainHandling::DoNotSend,
+        };
+        let options = match self.version {
+            Version::V311 => SubscriptionOptions::qos(qos.into()),
+            Version::V5 => {
+                SubscriptionOptions { no_local, retain_handling, ..SubscriptionOptions::qos(qos.into()) }
+            }
+        };
+        let Some(filters) = Filters::<SubscriptionOptions>::new([(filter.as_str(), options)]) else { return };
+        let packet =
+            Subscribe { packet_id, subscription_id: None, user_properties: UserProperties::new(), filters };
+        let mut out = Vec::new();
+        if subscribe::encode(&mut out, &self.peer(), &packet).is_ok()
+            && let Some(connection) = self.up()
+        {
+            connection.requests.push_back(Request::Subscribe(packet_id.get(), filter, qos));
+            self.client.asks(filter, qos, options.no_local);
+            self.say(&out);
+        }
+    }
+
+    fn unsubscribe(&mut self, filter: Filter) {
+        if self.up().is_none() {
+            return;
+        }
+        let packet_id = self.next_request();
+        let Some(filters) = Filters::<()>::new([filter.as_str()]) else { return };
+        let packet = Unsubscribe { packet_id, user_properties: UserProperties::new(), filters };
+        let mut out = Vec::new();
+        if unsubscribe::encode(&mut out, &self.peer(), &packet).is_ok()
+            && let Some(connection) = self.up()
+        {
+            connection.requests.push_back(Request::Unsubscribe(packet_id.get(), filter));
+            self.client.subscriptions.remove(&filter);
+            self.client.release_debts();
+            self.say(&out);
+        }
+    }
+
+    fn answer(&mut self, which: usize, refuse: bool) {
+        // 3.1.1 is sent away for a refusal, which is no fault of the session's.
+        let refuse = refuse && self.version == Version::V5;
+        if let Some(number) = self.application.answer(which, refuse, &self.store.durable())
+            && let Some(entry) = self.client.ledger.get(number)
+        {
+            entry.queued = true;
+        }
+    }
+
+    /// Whether a plain message of QoS above 0 has to go into the session's queue now.
+    fn is_persistent(&self) -> bool {
+        match &self.connection {
+            Some((_, connection)) if connection.open => connection.persistent && !connection.over,
+            Some(_) => false,
+            None => match self.stored {
+                Stored::Yes(at_ms) => at_ms.is_none_or(|at_ms| self.now_ms() < at_ms),
+                Stored::No | Stored::Unsure => false,
+            },
+        }
+    }
+
+    fn deliver(&mut self, topic: Topic, manner: Manner) -> Verdict {
+        let topic = if matches!(topic, Topic::Command | Topic::Refused) { "p/b" } else { topic.as_str() };
+        let number = self.client.ledger.add(topic, Stream::Others, manner.qos);
+        let now_ms = self.now_ms();
+        let mut message = message(topic, number, manner.qos.into());
+        message.retain = manner.retain;
+        message.received_ms = now_ms;
+        if manner.large {
+            message.payload = large(number);
+        }
+        if manner.expires {
+            let expiry =
+                PublishProperties { message_expiry_interval: Some(1), ..PublishProperties::default() };
+            message.properties = Some(Arc::new(expiry));
+        }
+        if let Some(entry) = self.client.ledger.get(number) {
+            entry.expires_ms = manner.expires.then_some(now_ms + 1_000);
+            entry.large = manner.large;
+        }
+        let owed = manner.qos.min(self.client.at_least(topic, false));
+        let persistent = self.is_persistent();
+        let connected = self.up().is_some();
+        self.broker.publish(message);
+        self.judge()?;
+        if owed > Level::Q0 && persistent {
+            let queued = self.client.ledger.get(number).is_some_and(|entry| entry.queued);
+            if !queued {
+                return Err(format!(
+                    "message {number} to {topic} is not queued for a session that subscribed to it"
+                ));
+            }
+        } else if owed > Level::Q0 && connected {
+            self.client.ledger.owe(number, false);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, qos: Level, second: bool, hidden: bool, announce: bool) {
+        let topic = if second { "log/b" } else { "log/a" };
+        let number = self.client.ledger.add(topic, Stream::Log(0), qos);
+        let position = self.application.append(second, number, qos.into(), hidden);
+        if let Some(entry) = self.client.ledger.get(number) {
+            entry.stream = Stream::Log(position);
+        }
+        let owed = qos.min(self.client.at_least(topic, false));
+        if !hidden && owed > Level::Q0 {
+            self.client.ledger.owe(number, true);
+        }
+        if announce {
+            self.broker.committed([self.application.announcement()]);
+        }
+    }
+
+    fn set(&mut self, second: bool) {
+        let topic = if second { "state/b" } else { "state/a" };
+        let number = self.client.ledger.add(topic, Stream::Value(0), Level::Q2);
+        let (tail, old) = self.application.set(second, number);
+        if let Some(entry) = self.client.ledger.get(number) {
+            entry.stream = Stream::Value(tail.items.first().map_or(0, |item| item.position));
+        }
+        if let Some(old) = old {
+            self.client.ledger.excuse(old);
+        }
+        if self.client.at_least(topic, false) > Level::Q0 {
+            self.client.ledger.owe(number, true);
+        }
+        self.broker.committed([tail]);
+    }
+
+    async fn wait(&mut self, time: Duration) {
+        self.clock.0.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
+        tokio::time::advance(time).await;
+        let inner = Arc::clone(self.inner());
+        inner.timers.tick(self.now_ms());
+        inner.take_due().await;
+        if let Stored::Yes(Some(at_ms)) = self.stored
+            && self.now_ms() >= at_ms
+        {
+            self.stored = Stored::Unsure;
+        }
+    }
+
+    /// What came to pass so far.
+    pub(super) fn seen(&self) -> Seen {
+        self.client.seen
+    }
+
+    /// Nothing more happens but what has to: the client receives and answers everything, the store commits, the application answers. Then
+    /// everything that is owed must have come.
+    pub(super) async fn come_to_rest(&mut self) -> Verdict {
+        let stray = self.connection.as_ref().is_some_and(|(_, connection)| connection.stray);
+        if stray {
+            self.carry_out(Operation::Break).await?;
+        }
+        let mut still = 0;
+        for _ in 0..ROUNDS {
+            if self.connection.is_none() {
+                let hello = Hello { clean: false, expiry: Expiry::Kept, receive_maximum: 7, small: false };
+                self.carry_out(Operation::Connect(hello)).await?;
+            }
+            if let Some((pipe, _)) = &self.connection {
+                pipe.set_room(usize::MAX);
+            }
+            while self.application.grant() {}
+            self.settle()?;
+            self.receive(usize::MAX)?;
+            while self.acknowledge(0, false) {}
+            for _ in 0..self.client.outgoing.len() {
+                self.release(0);
+            }
+            for _ in 0..16 {
+                self.answer(0, false);
+            }
+            self.broker.committed([self.application.announcement()]);
+            self.store.carry_out(usize::MAX);
+            self.settle()?;
+            self.carry_out(Operation::Wait(20)).await?;
+            let settled = self.up().is_some_and(|connection| connection.is_settled());
+            let resting = settled && self.client.outgoing.is_empty() && self.store.is_idle();
+            still = if resting { still + 1 } else { 0 };
+            if still == 4 {
+                return self.client.check_finished(self.now_ms());
+            }
+        }
+        let ends = self.connection.as_ref().map(|(_, connection)| connection.open_ends());
+        Err(format!("it does not come to rest: {ends:?}, outgoing {:?}", self.client.outgoing))
+    }
+}
+
+impl Topic {
+    fn as_str(self) -> &'static str {
+        match self {
+            Topic::A => "p/a",
+            Topic::B => "p/b",
+            Topic::Command => "cmd",
+            Topic::Refused => "no/x",
+            Topic::Nobody => "q",
+        }
+    }
+}
+
+fn large(number: u64) -> Bytes {
+    let mut payload = number.to_be_bytes().to_vec();
+    payload.resize(LARGE_PAYLOAD, b'x');
+    payload.into()
+}
+
+fn encode_publish(out: &mut Vec<u8>, peer: Peer, publish: &Outgoing, dup: bool, expires: bool) {
+    let manner = publish.manner;
+    let payload = if manner.large {
+        large(publish.number)
+    } else {
+        Bytes::copy_from_slice(&publish.number.to_be_bytes())
+    };
+    let properties = PublishProperties {
+        message_expiry_interval: (manner.expires && expires).then_some(1),
+        ..PublishProperties::default()
+    };
+    let packet = PublishOut {
+        qos: publish.qos.into(),
+        retain: manner.retain,
+        dup,
+        packet_id: PacketId::new(publish.id).filter(|_| publish.qos > Level::Q0),
+        properties: Some(&properties),
+        ..PublishOut::new(publish.topic, &payload)
+    };
+    publish::encode(out, &peer, &packet).expect("short");
+}
+
+fn encode_ack(out: &mut Vec<u8>, peer: Peer, kind: AckKind, id: u16, reason: ReasonCode) {
+    let kind = match kind {
+        AckKind::Puback => PacketType::Puback,
+        AckKind::Pubrec => PacketType::Pubrec,
+        AckKind::Pubrel => PacketType::Pubrel,
+        AckKind::Pubcomp => PacketType::Pubcomp,
+    };
+    let packet_id = PacketId::new(id).unwrap_or(PacketId::MIN);
+    ack::encode(out, &peer, kind, &AckOut::reason(packet_id, reason)).expect("short");
+}
