@@ -74,6 +74,11 @@ unit: ## Rust tests and documentation examples
 	fi
 	cargo test --locked --workspace --doc
 
+.PHONY: bench
+bench: ## What operations take among many others' things, and beside silent connections: medians and ratios
+	@scripts/setup.sh build
+	cargo bench --locked --package chasqui-broker --bench growth --bench connect_under_silence
+
 .PHONY: fuzz
 fuzz: ## Random histories of a session, for longer than `make unit` does (RUNS=number, FUZZ_SEED=number)
 	@scripts/setup.sh build
