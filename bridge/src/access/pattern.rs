@@ -121,6 +121,10 @@ pub fn covers(pattern: &str, filter: &str) -> bool {
 
 /// Whether some name is selected by both filters.
 pub fn intersects(one: &str, other: &str) -> bool {
+    // The only name they could share would be the empty one, which is none [MQTT-4.7.3-1].
+    if matches!((one, other), ("/#", "+") | ("+", "/#")) {
+        return false;
+    }
     let (mut ones, mut others) = (levels_of(one), levels_of(other));
     let mut first = true;
     loop {
@@ -210,7 +214,7 @@ mod tests {
         for (one, other) in [("a/#", "+/b"), ("a/+", "+/b"), ("a", "a/#"), ("#", "a"), ("+/+/c", "a/#")] {
             assert!(intersects(one, other) && intersects(other, one), "{one} meets {other}");
         }
-        for (one, other) in [("a/b", "a/c"), ("a/+", "a"), ("#", "$x"), ("+/b", "$x/b"), ("a/#", "b/#")] {
+        for (one, other) in [("a/b", "a/c"), ("/#", "+"), ("a/+", "a"), ("#", "$x"), ("+/b", "$x/b"), ("a/#", "b/#")] {
             assert!(!intersects(one, other) && !intersects(other, one), "{one} misses {other}");
         }
     }
