@@ -92,10 +92,14 @@ fn put_in(level: &str, into: &mut String, user: Option<&str>, client_id: &str) -
     Some(is_part)
 }
 
-/// The levels of a filter. `#` alone is `+/#`: every name has a first level.
+/// The levels of a filter. `#` alone is `+/#`: every name has a first level. And `/#` is `/+/#`: the name in front of its `#` would be
+/// the empty one, which is none [MQTT-4.7.3-1].
 fn levels_of(filter: &str) -> impl Iterator<Item = &str> + Clone {
-    let filter = if filter == "#" { "+/#" } else { filter };
-    levels(filter)
+    levels(match filter {
+        "#" => "+/#",
+        "/#" => "/+/#",
+        _ => filter,
+    })
 }
 
 /// Whether a wildcard in the first level meets a level that it does not stand for [MQTT-4.7.2-1].
@@ -121,10 +125,6 @@ pub fn covers(pattern: &str, filter: &str) -> bool {
 
 /// Whether some name is selected by both filters.
 pub fn intersects(one: &str, other: &str) -> bool {
-    // The only name they could share would be the empty one, which is none [MQTT-4.7.3-1].
-    if matches!((one, other), ("/#", "+") | ("+", "/#")) {
-        return false;
-    }
     let (mut ones, mut others) = (levels_of(one), levels_of(other));
     let mut first = true;
     loop {
@@ -202,6 +202,7 @@ mod tests {
             ("a/#", "a/+/b"),
             ("a/+", "a/b"),
             ("a/+/#", "a/b/#"),
+            ("/+/#", "/#"),
             ("$x/#", "$x/+"),
         ] {
             assert!(covers(pattern, filter), "{pattern} covers {filter}");
@@ -214,7 +215,9 @@ mod tests {
         for (one, other) in [("a/#", "+/b"), ("a/+", "+/b"), ("a", "a/#"), ("#", "a"), ("+/+/c", "a/#")] {
             assert!(intersects(one, other) && intersects(other, one), "{one} meets {other}");
         }
-        for (one, other) in [("a/b", "a/c"), ("/#", "+"), ("a/+", "a"), ("#", "$x"), ("+/b", "$x/b"), ("a/#", "b/#")] {
+        for (one, other) in
+            [("a/b", "a/c"), ("/#", "+"), ("a/+", "a"), ("#", "$x"), ("+/b", "$x/b"), ("a/#", "b/#")]
+        {
             assert!(!intersects(one, other) && !intersects(other, one), "{one} misses {other}");
         }
     }
