@@ -43,7 +43,9 @@ async fn measured(server: &Server) -> [Duration; OPERATIONS.len()] {
 fn print(title: &str, counts: &[usize], medians: &[[Duration; OPERATIONS.len()]]) {
     println!("\n{title}");
     print!("{:24}", "");
-    counts.iter().for_each(|count| print!("{count:>16}"));
+    for count in counts {
+        print!("{count:>16}");
+    }
     println!();
     for (operation, name) in OPERATIONS.iter().enumerate() {
         print!("{name:24}");
