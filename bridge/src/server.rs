@@ -14,7 +14,7 @@ use crate::sequencer::{self, Sequencer};
 use crate::session_store::SessionStore;
 use crate::settings::{Settings, Sources};
 use chasqui_broker::store::{Store, StoreError};
-use chasqui_broker::{Broker, Config, Listener, TlsError, Transport};
+use chasqui_broker::{Broker, Config, Listener, Rate, TlsError, Transport};
 use chasqui_proto::limits;
 use chasqui_storage::clock::{Clock, SystemClock};
 use chasqui_storage::{OpenError, Options, Poisoned, Storage};
@@ -319,10 +319,19 @@ fn config(settings: &Settings, clock: Arc<dyn Clock>) -> Config {
         max_handshakes: settings.limits.handshakes as usize,
         max_connections: settings.limits.connections as usize,
         window_v311: u16::try_from(settings.sessions.inflight_window).unwrap_or(limits::WINDOW_V311),
-        receive_maximum: limits::RECEIVE_MAXIMUM,
+        max_connections_per_listener: settings.limits.connections_per_listener,
+        max_connections_per_address: settings.limits.connections_per_address,
+        connect_rate_per_address: Rate::per_second(settings.limits.connects_per_address),
+        max_connections_per_owner: settings.limits.connections_per_user,
+        publish_rate: Rate::per_second(settings.limits.publishes_per_second),
+        publish_bytes_rate: Rate::per_second(bounded(settings.limits.publish_bytes_per_second.0)),
+        max_rate_wait: Duration::from_millis(limits::RATE_WAIT_MAX_MS),
+        receive_maximum: u16::try_from(settings.limits.receive_maximum).unwrap_or(limits::RECEIVE_MAXIMUM),
+        max_keep_alive_s: u16::try_from(settings.limits.keep_alive_max.as_secs()).unwrap_or(u16::MAX),
+        write_stall: settings.limits.write_stall,
         max_session_expiry_s: u32::try_from(settings.sessions.expiry_max.as_secs()).unwrap_or(u32::MAX),
         max_topic_levels: limits::TOPIC_MAX_LEVELS,
-        max_subscriptions: limits::SUBSCRIPTIONS_PER_SESSION,
+        max_subscriptions: settings.limits.subscriptions as usize,
         sys_interval: settings.sys.interval,
         ..Config::default()
     }

@@ -109,6 +109,29 @@ settings! {
         connect_wait: Duration = "10 s", "1 s" ..= "10 min";
         /// Connections whose CONNECT packet is not there yet. One more is let in, and the oldest of them is closed.
         handshakes: u32 = "10000", "1" ..= "16777216";
+        /// Connections of one listen address at a time; one more is closed at once. 0 for no limit of its own.
+        connections_per_listener: u32 = "0", "0" ..= "16777216";
+        /// Connections from one IP address at a time; one more is closed at once. An IPv6 address counts as its network of
+        /// 64 bits. 0 for no limit.
+        connections_per_address: u32 = "0", "0" ..= "16777216";
+        /// New connections from one IP address in a second; one more is closed at once. 0 for no limit.
+        connects_per_address: u32 = "0", "0" ..= "1000000";
+        /// Connections of one user at a time; one more is refused (0x97, Quota exceeded). 0 for no limit.
+        connections_per_user: u32 = "0", "0" ..= "16777216";
+        /// Messages that one connection publishes in a second. A faster one is read more slowly, and what would have to wait
+        /// longer than 5 s is refused. 0 for no limit.
+        publishes_per_second: u32 = "0", "0" ..= "10000000";
+        /// Bytes of topics and payloads that one connection publishes in a second, in the same way. 0 for no limit.
+        publish_bytes_per_second: ByteSize = "0 bytes", "0 bytes" ..= "4 GB";
+        /// QoS 1 and 2 messages of one client that are not acknowledged; 5.0 clients are told as Receive Maximum. Fewer than the
+        /// 256 ids of accepted messages that are remembered for a device, so that every retry is recognised.
+        receive_maximum: u32 = "128", "1" ..= "255";
+        /// Filters of one session.
+        subscriptions: u32 = "1000", "1" ..= "1000000";
+        /// The longest keep-alive: a 5.0 client that asks for more, or for none, is told this one. 0 for no bound.
+        keep_alive_max: Duration = "0 ms", "0 ms" ..= "65535 s";
+        /// How long a client may take nothing of what is sent to it before its connection is closed. 0 for ever.
+        write_stall: Duration = "1 min", "0 ms" ..= "1 day";
     }
 
     /// How the store works. The defaults suit a phone-sized and a server-sized machine alike.

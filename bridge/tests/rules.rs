@@ -18,6 +18,8 @@ mod exactly_once;
 mod foreign_client;
 #[path = "rules/large_messages.rs"]
 mod large_messages;
+#[path = "rules/limits.rs"]
+mod limits;
 #[path = "rules/operators.rs"]
 mod operators;
 #[path = "rules/overlapping.rs"]

@@ -7,6 +7,7 @@ use crate::hook::{Client, Hook, Roles, Route};
 use crate::message::Message;
 use crate::net::{self, Listener, Tls, UnderWay};
 use crate::plain::Subscriber;
+use crate::quota::{Places, Rate};
 use crate::registry::{Hold, Registry};
 use crate::router::{Router, SubscriptionOptions};
 use crate::shared::SharedMessage;
@@ -20,6 +21,7 @@ use crate::store::{
 use crate::sys::{Reading, Sys};
 use crate::timers::{TICK_MS, Timers};
 use crate::topic::is_shared;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -51,6 +53,9 @@ pub(crate) struct Inner {
     pub(crate) timers: Timers,
     pub(crate) stats: Stats,
     pub(crate) under_way: Arc<UnderWay>,
+    /// Connections by address, and by owner.
+    pub(crate) addresses: Arc<Places<IpAddr>>,
+    pub(crate) owners: Arc<Places<Arc<str>>>,
     pub(crate) sys: Sys,
     next_connection: AtomicU64,
     connections: AtomicUsize,
@@ -62,6 +67,8 @@ impl Broker {
     pub fn new(config: Config, hook: Arc<dyn Hook>, store: Arc<dyn Store>) -> Broker {
         let registry = Registry::new(config.mailbox);
         let under_way = UnderWay::new(config.max_handshakes);
+        let addresses = Places::new(config.max_connections_per_address, config.connect_rate_per_address);
+        let owners = Places::new(config.max_connections_per_owner, Rate::UNLIMITED);
         // Begun anew with the time, so that no number comes again after a restart.
         let now_ms = config.clock.now_ms();
         let next_connection = AtomicU64::new((now_ms << 16) + 1);
@@ -78,6 +85,8 @@ impl Broker {
                 timers: Timers::default(),
                 stats: Stats::default(),
                 under_way,
+                addresses,
+                owners,
                 sys,
                 next_connection,
                 connections: AtomicUsize::new(0),

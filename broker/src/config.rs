@@ -1,6 +1,7 @@
 //! What an embedder sets, with the defaults that are safe without a thought.
 
 use crate::link::Bounds;
+use crate::quota::Rate;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,21 @@ pub struct Config {
     pub max_handshakes: usize,
     /// Network connections at once; more are closed at accept.
     pub max_connections: usize,
+    /// Network connections of one listener at once; more are closed at accept. 0 for no limit of its own.
+    pub max_connections_per_listener: u32,
+    /// Network connections from one address at once; more are closed at accept. An IPv6 address counts as its network of 64 bits. 0 for
+    /// no limit.
+    pub max_connections_per_address: u32,
+    /// New network connections from one address; more are closed at accept.
+    pub connect_rate_per_address: Rate,
+    /// Connections of one owner at once; more are refused with 0x97. 0 for no limit. Nobody is the owner of anonymous clients.
+    pub max_connections_per_owner: u32,
+    /// Publishes of one connection. A publisher that is faster is read more slowly: TCP then slows it down.
+    pub publish_rate: Rate,
+    /// Bytes of the topics and payloads of one connection's publishes, in the same way.
+    pub publish_bytes_rate: Rate,
+    /// How long a publisher is made to wait for its rates at most: what would have to wait longer is refused.
+    pub max_rate_wait: Duration,
     /// Messages in flight to a 3.1.1 client, which cannot say how many it takes.
     pub window_v311: u16,
     /// Messages in flight to a 5.0 client at most, whatever its Receive Maximum.
@@ -71,6 +87,18 @@ pub struct Config {
     pub dead_peer: Duration,
 }
 
+impl Config {
+    /// The rates of one publisher: messages, and bytes.
+    pub(crate) fn publish_rates(&self) -> (Rate, Rate) {
+        (self.publish_rate, self.publish_bytes_rate)
+    }
+
+    /// Whether there are any.
+    pub(crate) fn limits_publishers(&self) -> bool {
+        self.publish_rate.is_limited() || self.publish_bytes_rate.is_limited()
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -80,6 +108,13 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(10),
             max_handshakes: 10_000,
             max_connections: 100_000,
+            max_connections_per_listener: 0,
+            max_connections_per_address: 0,
+            connect_rate_per_address: Rate::UNLIMITED,
+            max_connections_per_owner: 0,
+            publish_rate: Rate::UNLIMITED,
+            publish_bytes_rate: Rate::UNLIMITED,
+            max_rate_wait: Duration::from_secs(5),
             window_v311: 32,
             window_v5: 128,
             receive_maximum: 128,

@@ -6,6 +6,7 @@
 
 use crate::codec::ReasonCode;
 use crate::link::{Bounds, Event, Link};
+use crate::quota::Place;
 use crate::store::SessionKey;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -46,6 +47,8 @@ pub(crate) struct Claim {
     pub(crate) link: Arc<Link>,
     /// Whether another connection had the session when this one asked.
     pub(crate) took_over: bool,
+    /// Its owner's place for it.
+    pub(crate) place: Option<Place<Arc<str>>>,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -114,7 +117,7 @@ impl Registry {
         }
         drop(shard);
         self.connected.fetch_add(1, Ordering::Relaxed);
-        let claim = Claim { registry: Arc::clone(self), key, link, took_over, _turn: turn };
+        let claim = Claim { registry: Arc::clone(self), key, link, took_over, place: None, _turn: turn };
         (!superseded).then_some(claim)
     }
 

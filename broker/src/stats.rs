@@ -85,6 +85,18 @@ counters! {
     connections_accepted,
     /// Connections closed because there were too many.
     connections_refused_full,
+    /// Connections closed because their listener had as many as it may.
+    connections_refused_listener,
+    /// Connections closed because their address had as many as it may.
+    connections_refused_address,
+    /// Connections closed because their address connected too often.
+    connections_refused_rate,
+    /// CONNECTs refused because their owner had as many connections as it may.
+    connections_refused_owner,
+    /// Times that a publisher was read more slowly because of its rate.
+    publishers_slowed,
+    /// Publishes refused because they would have had to wait too long for their publisher's rate.
+    publishes_refused_rate,
     /// Connections whose CONNECT did not come in time.
     connect_timeouts,
     /// Connections whose TLS handshake was not done in time.

@@ -169,7 +169,8 @@ impl<S: Stream> Connection<S> {
                 let now_ms = self.inner.config.clock.now_ms();
                 // Nobody tells when the application has less to do: it is looked at again a tick later.
                 let again = if self.inner.hook.is_busy() { now_ms + 1 } else { u64::MAX };
-                let deadline = self.session.deadline().min(again).min(self.stalls_at());
+                let deadline =
+                    self.inner.with_context(|cx| self.session.deadline(cx)).min(again).min(self.stalls_at());
                 self.inner.timers.set(&self.claim.link, deadline, now_ms);
                 return Poll::Pending;
             }

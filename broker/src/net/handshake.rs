@@ -157,7 +157,14 @@ async fn admit<S: Stream>(
     };
 
     let key = SessionKey { owner, client_id: Arc::from(client_id) };
-    let Some(claim) = inner.registry.claim(key.clone()).await else { return Ok(None) };
+    let Some(mut claim) = inner.registry.claim(key.clone()).await else { return Ok(None) };
+    // Whose place this takes over has left it by now.
+    if !key.owner.is_empty() {
+        claim.place = inner.owners.enter(&key.owner, inner.config.clock.now_ms()).map_err(|_| {
+            inner.stats.connections_refused_owner.count();
+            Refused(ReasonCode::QuotaExceeded, "this user has as many connections as it may".to_owned())
+        })?;
+    }
     if claim.took_over {
         inner.stats.take_overs.count();
     }

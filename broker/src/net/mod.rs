@@ -22,6 +22,7 @@ pub(crate) use under_way::UnderWay;
 pub(crate) use handshake::commit;
 
 use crate::broker::Inner;
+use crate::quota::{Places, Rate, Refusal, prefix_of};
 use layers::{Failed, Layered, Secured, Step};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,6 +62,7 @@ pub(crate) struct Origin {
 pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
     let mut stopping = inner.stopping();
     let options = Arc::new(listener.options);
+    let here = Places::new(inner.config.max_connections_per_listener, Rate::UNLIMITED);
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
@@ -77,10 +79,27 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
             }
         };
         inner.stats.connections_accepted.count();
+        let now_ms = inner.config.clock.now_ms();
+        let from_address = match inner.addresses.enter(&prefix_of(peer.ip()), now_ms) {
+            Ok(place) => place,
+            Err(Refusal::Full) => {
+                inner.stats.connections_refused_address.count();
+                continue;
+            }
+            Err(Refusal::TooFast) => {
+                inner.stats.connections_refused_rate.count();
+                continue;
+            }
+        };
+        let Ok(at_listener) = here.enter(&(), now_ms) else {
+            inner.stats.connections_refused_listener.count();
+            continue;
+        };
         let Some(open) = inner.open() else {
             inner.stats.connections_refused_full.count();
             continue;
         };
+        let places = (open, from_address, at_listener);
         socket::prepare(&stream, inner.config.dead_peer);
         let (newcomer, displaced) = inner.under_way.enter(inner.config.connect_timeout);
         inner.stats.handshakes_displaced.add(u64::from(displaced));
@@ -89,7 +108,7 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
         if matches!(options.transport, Transport::Tcp) {
             tokio::spawn(async move {
                 connection::serve(inner, stream, origin, newcomer).await;
-                drop(open);
+                drop(places);
             });
         } else {
             tokio::spawn(async move {
@@ -98,7 +117,7 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
                 if let Some((stream, origin, newcomer)) = opened {
                     connection::serve(inner, stream, origin, newcomer).await;
                 }
-                drop(open);
+                drop(places);
             });
         }
     }

@@ -36,6 +36,7 @@ use crate::codec::{
 use crate::config::Config;
 use crate::hook::{Client, Hook};
 use crate::link::{Bounds, Delivery, Event};
+use crate::quota::PublishRates;
 use crate::shared::SharedMessage;
 use crate::source::SourceId;
 use crate::stats::Stats;
@@ -104,6 +105,7 @@ pub(crate) struct Session {
     recheck: Recheck,
     routes: RouteCache,
     aliases_in: aliases::Incoming,
+    rates: PublishRates,
     aliases_out: aliases::Outgoing,
     authentication: Option<Box<Authentication>>,
     will: Option<StoredWill>,
@@ -145,6 +147,7 @@ impl Session {
             recheck: Recheck::default(),
             routes: RouteCache::default(),
             aliases_in: aliases::Incoming::default(),
+            rates: PublishRates::default(),
             aliases_out: aliases::Outgoing::new(terms.aliases),
             authentication: None,
             will,
@@ -259,6 +262,7 @@ impl Session {
             && (self.terms.peer.version == Version::V5
                 || self.acks.len() < usize::from(cx.config.receive_maximum))
             && self.out.len() < cx.config.out_high_water.saturating_mul(4)
+            && self.is_in_time(cx)
             && !cx.hook.is_busy()
     }
 
@@ -316,9 +320,10 @@ impl Session {
     }
 
     /// When the session next wants [`Event::Timer`], Unix milliseconds.
-    pub(crate) fn deadline(&self) -> u64 {
+    pub(crate) fn deadline(&self, cx: &Context<'_>) -> u64 {
         let feeds = self.feeds.iter().filter_map(Feed::wakes_at).min();
-        self.silent_at().into_iter().chain(feeds).min().unwrap_or(u64::MAX)
+        let rates = (!self.is_in_time(cx)).then(|| self.rates.ready_ms(cx.config.publish_rates()));
+        self.silent_at().into_iter().chain(feeds).chain(rates).min().unwrap_or(u64::MAX)
     }
 
     /// Cursor moves since this was last asked.

@@ -44,6 +44,18 @@ impl Session {
                 self.acks.open(packet_id, publish.qos)
             }
         };
+        if cx.config.limits_publishers() && !self.takes_at_its_rate(&publish, cx) {
+            cx.stats.publishes_refused_rate.count();
+            cx.stats.publishes_refused.count();
+            if token != 0 {
+                let sentence = "this publish is more than its publisher's rate allows within the time it may be made to wait";
+                let reason = Some(sentence.to_owned());
+                self.acks
+                    .answer(token, Outcome { code: ReasonCode::QuotaExceeded, reason, ..Outcome::SUCCESS });
+                return self.release_acks(cx);
+            }
+            return Ok(());
+        }
         let received = publish
             .packet_id
             .filter(|_| publish.qos == QoS::ExactlyOnce && self.client.persistent)
@@ -77,6 +89,22 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Takes a publish off the client's rates; false where it would have to wait too long.
+    fn takes_at_its_rate(&mut self, publish: &Publish, cx: &Context<'_>) -> bool {
+        let bytes = publish.topic.len() + publish.payload.len();
+        let most_ms = cx.config.max_rate_wait.as_millis() as u64;
+        let takes = self.rates.take(cx.config.publish_rates(), bytes, cx.now_ms, most_ms);
+        if takes && !self.is_in_time(cx) {
+            cx.stats.publishers_slowed.count();
+        }
+        takes
+    }
+
+    /// Whether the client owes no time for what it has published: until then nothing more is read from it.
+    pub(super) fn is_in_time(&self, cx: &Context<'_>) -> bool {
+        !cx.config.limits_publishers() || self.rates.ready_ms(cx.config.publish_rates()) <= cx.now_ms
     }
 
     /// Publishes of the client that count against the server's Receive Maximum.

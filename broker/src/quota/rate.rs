@@ -1,0 +1,152 @@
+//! A rate, and the bucket that holds somebody to it: GCRA, one number for each bucket.
+//!
+//! Ours, because what a publisher has sent already is taken before it is known that it was too much, and is then waited for: a debt, which
+//! the rate limiters of others do not have. Time comes in, in milliseconds; no lock, no clock.
+
+/// So much each second, and so much at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rate {
+    /// Units each second; 0 for no limit.
+    pub per_second: u32,
+    /// Units at once after a pause; at least one second's worth is allowed where this is less than one unit.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// No limit.
+    pub const UNLIMITED: Rate = Rate { per_second: 0, burst: 0 };
+
+    /// So much each second, and as much at once.
+    pub const fn per_second(units: u32) -> Rate {
+        Rate { per_second: units, burst: units }
+    }
+
+    /// Whether there is a limit.
+    pub const fn is_limited(self) -> bool {
+        self.per_second > 0
+    }
+
+    /// Microseconds that so many units stand for.
+    fn time_us(self, units: u64) -> u64 {
+        units.saturating_mul(1_000_000) / u64::from(self.per_second.max(1))
+    }
+
+    fn burst_us(self) -> u64 {
+        self.time_us(u64::from(self.burst.max(1)))
+    }
+}
+
+/// What somebody has used of a rate: when all of it will have flowed off, in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Bucket(u64);
+
+impl Bucket {
+    /// Takes units, whether or not they are there.
+    pub(crate) fn take(&mut self, rate: Rate, units: u64, now_ms: u64) {
+        self.0 = self.0.max(now_ms * 1_000).saturating_add(rate.time_us(units));
+    }
+
+    /// Takes one unit if it is there.
+    pub(crate) fn try_take(&mut self, rate: Rate, now_ms: u64) -> bool {
+        let mut taken = *self;
+        taken.take(rate, 1, now_ms);
+        let is_there = taken.ready_ms(rate) <= now_ms;
+        if is_there {
+            *self = taken;
+        }
+        is_there
+    }
+
+    /// When nothing is owed, Unix milliseconds.
+    pub(crate) fn ready_ms(self, rate: Rate) -> u64 {
+        self.0.saturating_sub(rate.burst_us()).div_ceil(1_000)
+    }
+
+    /// Whether it is as good as new.
+    pub(crate) fn is_full(self, now_ms: u64) -> bool {
+        self.0 <= now_ms * 1_000
+    }
+}
+
+/// What one publisher has used of its rates.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PublishRates {
+    messages: Bucket,
+    bytes: Bucket,
+}
+
+impl PublishRates {
+    /// Takes a message of so many bytes; false, and nothing is taken, where it would have to be waited for longer than `most_ms`.
+    pub(crate) fn take(&mut self, rates: (Rate, Rate), bytes: usize, now_ms: u64, most_ms: u64) -> bool {
+        let mut taken = *self;
+        if rates.0.is_limited() {
+            taken.messages.take(rates.0, 1, now_ms);
+        }
+        if rates.1.is_limited() {
+            taken.bytes.take(rates.1, bytes as u64, now_ms);
+        }
+        let is_near = taken.ready_ms(rates) <= now_ms.saturating_add(most_ms);
+        if is_near {
+            *self = taken;
+        }
+        is_near
+    }
+
+    /// When the publisher may go on, Unix milliseconds.
+    pub(crate) fn ready_ms(&self, rates: (Rate, Rate)) -> u64 {
+        let of = |bucket: Bucket, rate: Rate| if rate.is_limited() { bucket.ready_ms(rate) } else { 0 };
+        of(self.messages, rates.0).max(of(self.bytes, rates.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_burst_is_there_at_once_and_then_the_rate() {
+        let rate = Rate { per_second: 10, burst: 3 };
+        let mut bucket = Bucket::default();
+        let taken = |bucket: &mut Bucket, now_ms| (0..9).filter(|_| bucket.try_take(rate, now_ms)).count();
+        assert_eq!(taken(&mut bucket, 1_000), 3);
+        assert_eq!(taken(&mut bucket, 1_099), 0);
+        assert_eq!(taken(&mut bucket, 1_100), 1);
+        assert!(!bucket.is_full(1_100) && bucket.is_full(1_400));
+        assert_eq!(taken(&mut bucket, 60_000), 3);
+    }
+
+    #[test]
+    fn a_debt_is_waited_for_and_a_long_one_is_not_made() {
+        let rates = (Rate::UNLIMITED, Rate { per_second: 1_000, burst: 1_000 });
+        let mut used = PublishRates::default();
+        assert!(used.take(rates, 1_000, 0, 5_000));
+        assert_eq!(used.ready_ms(rates), 0);
+        assert!(used.take(rates, 3_000, 0, 5_000));
+        assert_eq!(used.ready_ms(rates), 3_000);
+        assert!(!used.take(rates, 3_000, 0, 5_000));
+        assert_eq!(used.ready_ms(rates), 3_000, "what is refused is not taken");
+        assert!(used.take(rates, 3_000, 1_000, 5_000));
+        assert_eq!(used.ready_ms(rates), 6_000);
+    }
+
+    proptest! {
+        /// However the takes lie, no second sees more than the burst and what flows off in it.
+        #[test]
+        fn no_second_sees_more_than_it_may(per_second in 1u32..50, burst in 1u32..50, gaps in prop::collection::vec(0u64..300, 1..200)) {
+            let rate = Rate { per_second, burst };
+            let (mut bucket, mut now_ms) = (Bucket::default(), 1_000);
+            let mut taken: Vec<u64> = Vec::new();
+            for gap in gaps {
+                now_ms += gap;
+                if bucket.try_take(rate, now_ms) {
+                    taken.push(now_ms);
+                }
+            }
+            for from in &taken {
+                let within = taken.iter().filter(|at| **at >= *from && **at < from + 1_000).count();
+                prop_assert!(within <= (per_second + burst) as usize, "{within} in a second");
+            }
+        }
+    }
+}
