@@ -319,6 +319,7 @@ fn config(settings: &Settings, clock: Arc<dyn Clock>) -> Config {
         max_handshakes: settings.limits.handshakes as usize,
         max_connections: settings.limits.connections as usize,
         window_v311: u16::try_from(settings.sessions.inflight_window).unwrap_or(limits::WINDOW_V311),
+        max_queue_bytes: settings.sessions.queue_bytes.0,
         max_connections_per_listener: settings.limits.connections_per_listener,
         max_connections_per_address: settings.limits.connections_per_address,
         connect_rate_per_address: Rate::per_second(settings.limits.connects_per_address),

@@ -93,6 +93,9 @@ settings! {
         /// The longest a session is kept after its connection ended, whatever the client asked for; 3.1.1 clients with
         /// Clean Session 0 get this.
         expiry_max: Duration = "30 days", "1 s" ..= "3650 days";
+        /// Bytes of messages on generic topics that may wait for one session, away or slow. One that would go beyond ends as a
+        /// whole, and never has a hole. Messages to people have no such limit.
+        queue_bytes: ByteSize = "1 GiB", "8 MiB" ..= "1 TiB";
         /// Messages in flight to one 3.1.1 client; a 5.0 client says its own Receive Maximum.
         inflight_window: u32 = "32", "1" ..= "32767";
     }

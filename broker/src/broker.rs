@@ -35,6 +35,8 @@ const DUE_INTERVAL: Duration = Duration::from_millis(500);
 const DUE_PAGE: usize = 256;
 /// Where in the index of due times connected sessions stand; what falls due comes later.
 const CONNECTED_MS: u64 = 0;
+/// Where sessions stand that are to end because of their queue.
+const OUTGROWN_MS: u64 = 1;
 
 /// A broker. Clones are handles to the same one.
 #[derive(Clone)]
@@ -111,11 +113,12 @@ impl Broker {
         }
         let mut failed = None;
         inner.store.plain_sessions(&mut |key, session| {
-            if let Err(error) = inner.index_offline(&key, session.record) {
+            if let Err(error) = inner.index_offline(&key, session) {
                 failed = Some(error);
             }
         })?;
         failed.map_or(Ok(()), Err)?;
+        inner.end_outgrown()?;
         inner.tell_system();
         Ok(())
     }
@@ -358,14 +361,14 @@ impl Inner {
     }
 
     /// Puts an offline session into the index, as far as the application still allows its filters.
-    fn index_offline(&self, key: &SessionKey, mut record: SessionRecord) -> Result<(), StoreError> {
+    fn index_offline(&self, key: &SessionKey, session: StoredSession) -> Result<(), StoreError> {
+        let StoredSession { mut record, cursors, .. } = session;
         let end = self.store.queue_end(key)?;
         self.recheck_at_start(key, &mut record, end)?;
         let mut plain = record.subscriptions.iter().filter(|subscription| subscription.plain).peekable();
         if plain.peek().is_some() {
             let link = self.registry.keep(key);
-            *link.queue() = end;
-            link.set_persistent(true);
+            link.begin_queue(end, cursors.queue().unwrap_or(end));
             for subscription in plain {
                 self.route(&link, subscription);
             }
@@ -451,6 +454,10 @@ impl Inner {
                 ops.push(StoreOp::PutSession(due.session, Box::new(record)));
             }
         }
+        self.commit_at_start(ops)
+    }
+
+    fn commit_at_start(&self, ops: Vec<StoreOp>) -> Result<(), StoreError> {
         let (sender, receiver) = std::sync::mpsc::channel();
         self.store.commit(
             ops,
@@ -460,6 +467,28 @@ impl Inner {
             })),
         );
         receiver.recv().map_err(|_| StoreError::new("the store gave no answer while the server started"))?
+    }
+
+    /// Ends the sessions whose queue had outgrown its limit when the process died, before anybody can come for one.
+    fn end_outgrown(self: &Arc<Self>) -> Result<(), StoreError> {
+        loop {
+            let outgrown = self.store.due(OUTGROWN_MS, OUTGROWN_MS, DUE_PAGE)?;
+            if outgrown.is_empty() {
+                return Ok(());
+            }
+            let mut ops = Vec::new();
+            for due in outgrown {
+                if let Some(stored) = self.store.session(&due.session)? {
+                    self.leave_index(&due.session, &stored.record);
+                    let leaving = Leaving::session(due.session.clone(), &stored.record, &stored.cursors);
+                    self.hand_on_left_blocking(leaving)?;
+                    ops.extend(Self::removal(&due.session, &stored.record));
+                    self.hook.ended(&due.session);
+                }
+                ops.push(StoreOp::RemoveDue(due));
+            }
+            self.commit_at_start(ops)?;
+        }
     }
 
     /// Publishes wills and ends sessions whose time has come.
@@ -514,19 +543,23 @@ impl Inner {
         let key = &due.session;
         // Who is connected, or about to be, takes what was due off the index.
         let Some(hold) = self.registry.hold(key) else { return Ok(()) };
-        let stored = self.store.session(key)?.filter(|stored| stored.record.disconnected_ms != 0);
+        let outgrown = due.kind == DueKind::Outgrown;
+        let is_over = |stored: &StoredSession| stored.record.disconnected_ms != 0 || outgrown;
+        let stored = self.store.session(key)?.filter(is_over);
         let Some(StoredSession { mut record, cursors, .. }) = stored else {
             // It is back: what was due is not.
             self.store.commit(vec![StoreOp::RemoveDue(due.clone())], None);
             return Ok(());
         };
-        let will = record.will_at_ms().filter(|at_ms| *at_ms <= now_ms).and_then(|_| record.will.take());
+        let will =
+            record.will_at_ms().filter(|at_ms| *at_ms <= now_ms || outgrown).and_then(|_| record.will.take());
         if let Some(will) = will {
             self.publish_will(&self.absent(key, will.connection), will.message).await;
         }
         let mut ops = vec![StoreOp::RemoveDue(due.clone())];
-        if record.expires_at_ms().is_some_and(|at_ms| at_ms <= now_ms) {
-            self.stats.sessions_expired.count();
+        let expired = record.expires_at_ms().is_some_and(|at_ms| at_ms <= now_ms);
+        if expired || outgrown {
+            self.stats.sessions_expired.add(u64::from(!outgrown));
             self.leave_index(key, &record);
             self.hand_on_left(Leaving::session(key.clone(), &record, &cursors), || false).await?;
             self.end_held(hold, key, &record, ops);

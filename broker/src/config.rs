@@ -73,6 +73,9 @@ pub struct Config {
     pub max_topic_levels: usize,
     /// Subscriptions of a session at most.
     pub max_subscriptions: usize,
+    /// Bytes of messages that may wait in the stored queue of one session. One that would go beyond ends as a whole: it never gets a hole.
+    /// `u64::MAX` for no limit.
+    pub max_queue_bytes: u64,
     /// What may wait in memory for one connection.
     pub mailbox: Bounds,
     /// How often the server publishes what it says about itself under `$SYS/`; zero for never.
@@ -124,6 +127,7 @@ impl Default for Config {
             max_keep_alive_s: 0,
             max_topic_levels: 128,
             max_subscriptions: 1_000,
+            max_queue_bytes: 1024 * 1024 * 1024,
             mailbox: Bounds { items: 1_000, bytes: 4 * 1024 * 1024, tail_items: 256 },
             sys_interval: Duration::from_secs(10),
             out_high_water: 64 * 1024,

@@ -160,8 +160,12 @@ pub struct Link {
     /// Whether the session outlives its connection: plain QoS 1 then goes through its stored queue.
     persistent: AtomicBool,
     /// The last position given out in the session's stored queue. Held while a commit is handed over, so that
-    /// the order of positions is the order of commits.
+    /// the order of positions is the order of commits. A message moves it by the bytes it counts.
     queue: Mutex<u64>,
+    /// How far the session has acknowledged its queue: what lies between this and the last position waits, in bytes.
+    done: AtomicU64,
+    /// The queue has outgrown its limit: the session ends, and gets nothing more until it has.
+    outgrown: AtomicBool,
     /// Unix milliseconds at which the task wants to be woken; `u64::MAX` for never.
     deadline: AtomicU64,
     /// When the timers will look at this link; `u64::MAX` for never. The task sets the deadline and looks at this, the timers do the
@@ -199,6 +203,8 @@ impl Link {
             mailbox: Mutex::default(),
             persistent: AtomicBool::new(false),
             queue: Mutex::new(0),
+            done: AtomicU64::new(0),
+            outgrown: AtomicBool::new(false),
             deadline: AtomicU64::new(u64::MAX),
             scheduled: AtomicU64::new(u64::MAX),
         })
@@ -207,6 +213,45 @@ impl Link {
     /// Whether the session outlives its connection.
     pub fn set_persistent(&self, persistent: bool) {
         self.persistent.store(persistent, Ordering::Release);
+    }
+
+    /// The session's queue begins, or goes on behind `end`; it is acknowledged up to `done`.
+    pub(crate) fn begin_queue(&self, end: u64, done: u64) {
+        let mut queue = self.queue.lock();
+        *queue = end.max(*queue);
+        self.set_done(done);
+        self.set_persistent(true);
+    }
+
+    /// The session has acknowledged its queue up to here.
+    pub(crate) fn set_done(&self, position: u64) {
+        self.done.store(position, Ordering::Relaxed);
+    }
+
+    /// Bytes that would wait with another message behind the queue's end.
+    pub(crate) fn waiting_with(&self, end: u64, bytes: u64) -> u64 {
+        (end + bytes).saturating_sub(self.done.load(Ordering::Relaxed))
+    }
+
+    /// The queue is too long: the connection, if there is one, is told, and from then on nothing more is queued. Called under the
+    /// queue's lock: what is delivered behind a message that was left out comes behind the end of the connection too.
+    pub(crate) fn outgrow(&self) {
+        self.push(Event::Close(
+            ReasonCode::QuotaExceeded,
+            "more waits for this session than it may keep: it has ended, and with it all that waited",
+        ));
+        self.outgrown.store(true, Ordering::Release);
+        self.set_persistent(false);
+    }
+
+    /// Whether the session is to end because its queue was too long.
+    pub(crate) fn is_outgrown(&self) -> bool {
+        self.outgrown.load(Ordering::Acquire)
+    }
+
+    /// The session that had outgrown its queue is no more.
+    pub(crate) fn forget_outgrown(&self) {
+        self.outgrown.store(false, Ordering::Release);
     }
 
     /// The session ends: nothing is queued for it from now on.

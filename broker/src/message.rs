@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// Subscription identifiers that a delivery carries [MQTT-3.3.4-3]; nearly always none or one.
 pub type Identifiers = SmallVec<[u32; 2]>;
 
+/// What a message in a queue counts beside its topic and payload: what every stored form of it has around them at least.
+const QUEUED_AROUND: usize = 16;
+
 /// The version of a stored message.
 const STORED_VERSION: u8 = 1;
 
@@ -72,6 +75,11 @@ impl Message {
     /// What it takes in a queue, in bytes, for bounds.
     pub fn weight(&self) -> usize {
         self.topic.len() + self.payload.len() + 64
+    }
+
+    /// How far it moves the positions of a session's queue: the bytes it counts there, never more than it takes in a store.
+    pub(crate) fn queue_bytes(&self) -> u64 {
+        (self.topic.len() + self.payload.len() + QUEUED_AROUND) as u64
     }
 
     /// The message as stored: a version, the time it was received, and a 5.0 PUBLISH with its identifiers. For what stands in no

@@ -15,7 +15,7 @@ use crate::router::MatchCache;
 use crate::session::{Plain, queue_source};
 use crate::shared::SharedMessage;
 use crate::source::{Item, Tail};
-use crate::store::{Committed, StoreError, StoreOp};
+use crate::store::{Committed, Due, StoreError, StoreOp};
 use crate::topic::is_system;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -169,9 +169,19 @@ impl Inner {
                 homeless.extend(mine.iter().filter(|(_, message)| message.share.is_some()).cloned());
                 continue;
             }
+            let bytes = mine.iter().map(|(_, message)| message.queue_bytes()).sum();
+            if link.waiting_with(*queue, bytes) > self.config.max_queue_bytes {
+                // Its end is as durable as what is acknowledged here; who ends it finds the mark.
+                link.outgrow();
+                self.stats.sessions_outgrown.count();
+                ops.push(StoreOp::PutDue(Due::outgrown(link.key.clone())));
+                homeless.extend(mine.iter().filter(|(_, message)| message.share.is_some()).cloned());
+                queues.push(queue);
+                continue;
+            }
             let mut items = Vec::with_capacity(count);
             for (_, message) in mine {
-                *queue += 1;
+                *queue += message.queue_bytes();
                 ops.push(StoreOp::Enqueue(link.key.clone(), *queue, message.clone()));
                 items.push(Item {
                     position: *queue,

@@ -161,6 +161,8 @@ counters! {
     dropped_revoked,
     /// Subscriptions that ended because the application does not allow them any more.
     subscriptions_revoked,
+    /// Persistent sessions ended because their stored queue was longer than it may be.
+    sessions_outgrown,
     /// Clean sessions ended because their queue was full of QoS 1 messages.
     sessions_overflown,
     /// Messages of shared subscriptions that a member handed on because it went away.

@@ -46,6 +46,8 @@ pub(super) struct Ledger {
     owed: BTreeMap<u64, bool>,
     /// What stands where in the session's queue.
     queue: BTreeMap<u64, u64>,
+    /// Positions of it that are not durable: after a crash something else may stand there, or nothing.
+    hopes: BTreeSet<u64>,
     /// Handed to the store and not durable.
     waiting: BTreeSet<u64>,
     /// Whether a client ever said that it does not take large messages.
@@ -110,6 +112,7 @@ impl Ledger {
     /// A message was put into the session's queue.
     pub(super) fn queued(&mut self, position: u64, number: u64, retained: bool) {
         self.queue.insert(position, number);
+        self.hopes.insert(position);
         if !retained && let Some(entry) = self.get(number) {
             entry.queued = true;
             entry.settled = false;
@@ -128,7 +131,8 @@ impl Ledger {
     }
 
     /// A message in the queue is durable.
-    pub(super) fn durable(&mut self, number: u64) {
+    pub(super) fn durable(&mut self, position: u64, number: u64) {
+        self.hopes.remove(&position);
         self.waiting.remove(&number);
         if let Some(owed) = self.owed.get_mut(&number) {
             *owed = true;
@@ -193,7 +197,9 @@ impl Ledger {
     pub(super) fn crash(&mut self) {
         self.owed.retain(|_, durable| *durable);
         let lost = std::mem::take(&mut self.waiting);
-        self.queue.retain(|_, number| !lost.contains(number));
+        for position in std::mem::take(&mut self.hopes) {
+            self.queue.remove(&position);
+        }
         for number in lost {
             if let Some(entry) = self.get(number) {
                 entry.queued = false;

@@ -27,7 +27,7 @@ pub(super) enum Noted {
     /// A cursor is to stand here.
     Cursor { source: String, to: u64 },
     /// A message in the queue is durable.
-    Durable { number: u64 },
+    Durable { position: u64, number: u64 },
     /// A retained message is durable.
     Kept { number: u64 },
 }
@@ -100,7 +100,7 @@ impl HeldStore {
                 StoreOp::Enqueue(_, position, message) => {
                     let number = number_of(&message.payload);
                     noted.push(if durable {
-                        Noted::Durable { number }
+                        Noted::Durable { position: *position, number }
                     } else {
                         Noted::Queued { position: *position, number, retained: message.retain }
                     });

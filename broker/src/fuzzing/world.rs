@@ -240,7 +240,7 @@ impl World {
                     }
                     self.client.ledger.queued(position, number, retained);
                 }
-                Noted::Durable { number } => self.client.ledger.durable(number),
+                Noted::Durable { position, number } => self.client.ledger.durable(position, number),
                 Noted::Retained { number } => self.client.ledger.retained(number, false),
                 Noted::Kept { number } => self.client.ledger.retained(number, true),
                 Noted::Cursor { source, to } => self.client.ledger.check_cursor(&source, to, now_ms)?,

@@ -136,6 +136,10 @@ impl<S: Stream> Connection<S> {
             scratch.events.clear();
             self.claim.link.take(&mut scratch.events, cx.waker());
             let mut busy = !scratch.events.is_empty();
+            if scratch.events.iter().any(|event| matches!(event, Event::Close(..))) {
+                // What the client has said until now still counts; how its connection goes on does not.
+                let _ = self.poll_read(scratch, cx);
+            }
             if let Err(close) = self.step(&mut scratch.events) {
                 return Poll::Ready(close);
             }
@@ -189,7 +193,13 @@ impl<S: Stream> Connection<S> {
         let version = self.session.client.version;
         let mut received = Traffic::default();
         let stepped = inner.with_context(|cx| {
+            let mut goodbye = None;
             for event in events.drain(..) {
+                if let Event::Close(code, sentence) = event {
+                    // What comes behind it is for nobody.
+                    goodbye = Some(Close::server(code, sentence));
+                    break;
+                }
                 self.session.event(event, cx, &mut self.turn)?;
             }
             while self.session.takes_packets(cx) {
@@ -207,7 +217,7 @@ impl<S: Stream> Connection<S> {
                     }
                 }
             }
-            Ok(())
+            goodbye.map_or(Ok(()), Err)
         });
         inner.stats.received(received);
         // What came before a packet that ends the connection counts: its publishes, and its acknowledgements.
@@ -232,6 +242,9 @@ impl<S: Stream> Connection<S> {
     /// Cursors that moved go to the store; they ride on its next commit.
     fn hand_over_moves(&mut self) {
         let moves = self.session.take_moves();
+        if let Some(queue) = moves.iter().find(|moved| &*moved.source.0 == SourceId::QUEUE) {
+            self.claim.link.set_done(queue.to);
+        }
         if !moves.is_empty() && self.session.client.persistent {
             let session = &self.session;
             self.inner.store.cursors_moved(&session.client.session, moves, session.last_packet_id());
@@ -439,6 +452,9 @@ impl<S: Stream> Connection<S> {
             inner.sources.detach(source, &claim.link);
         }
         let client = Arc::clone(&session.client);
+        if claim.link.is_outgrown() {
+            session.end_with_connection();
+        }
         let now_ms = inner.config.clock.now_ms();
         let will_is_due = session.record(now_ms).will_at_ms().is_some_and(|at_ms| at_ms <= now_ms);
         if will_is_due && let Some(will) = session.take_will() {
@@ -541,6 +557,10 @@ fn store_end(inner: &Arc<Inner>, session: &mut Session, link: &Arc<Link>, ops: &
     inner.registry.release(key);
     if client.persistent {
         ops.push(StoreOp::RemoveSession(key.clone()));
+    }
+    if link.is_outgrown() {
+        ops.push(StoreOp::RemoveDue(Due::outgrown(key.clone())));
+        link.forget_outgrown();
     }
     false
 }

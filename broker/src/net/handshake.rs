@@ -170,7 +170,9 @@ async fn admit<S: Stream>(
     }
     let stored = inner.store.session(&key)?;
     // A session that goes on is a stored one to its end, even where that is to be the end of this connection.
-    let goes_on = stored.is_some() && !connect.clean_start;
+    // One that has outgrown its queue is no more, whoever comes for it.
+    let clean = connect.clean_start || claim.link.is_outgrown();
+    let goes_on = stored.is_some() && !clean;
     let to = Peer::of(connect);
     let client = Arc::new(Client {
         session: key,
@@ -195,7 +197,7 @@ async fn admit<S: Stream>(
         aliases,
     };
     inner.hook.connected(&client);
-    let opened = open(inner, connect, &client, &claim, terms, stored).await;
+    let opened = open(inner, connect, &client, &claim, terms, Found { stored, clean }).await;
     if opened.is_err() {
         inner.hook.disconnected(&client);
     }
@@ -226,6 +228,12 @@ async fn admit<S: Stream>(
     Ok(Some((session, claim, answer)))
 }
 
+/// What is stored of a session, and whether it is to end.
+struct Found {
+    stored: Option<StoredSession>,
+    clean: bool,
+}
+
 /// Opens the session: ends or takes up what is stored of it, and stores that it is connected. Also says whether there was one.
 async fn open(
     inner: &Arc<Inner>,
@@ -233,27 +241,30 @@ async fn open(
     client: &Arc<Client>,
     claim: &Claim,
     terms: Terms,
-    stored: Option<StoredSession>,
+    Found { stored, clean }: Found,
 ) -> Result<(Session, bool), Refused> {
     let key = client.session.clone();
     let will = check_will(inner, client, connect)?;
     let mut ops = Vec::new();
     if let Some(will) = stored.as_ref().and_then(|stored| stored.record.will.clone())
-        && connect.clean_start
+        && clean
     {
         // The session ends before the delay of its will is over [MQTT-3.1.3-9].
         inner.publish_will(&inner.absent(&key, will.connection), will.message).await;
     }
-    if let Some(stored) = stored.as_ref().filter(|_| connect.clean_start) {
+    if let Some(stored) = stored.as_ref().filter(|_| clean) {
         inner.leave_index(&key, &stored.record);
         inner.hand_on_left(Leaving::session(key.clone(), &stored.record, &stored.cursors), || false).await?;
     }
-    let stored = stored.and_then(|stored| take_stored(inner, connect.clean_start, client, stored, &mut ops));
+    let stored = stored.and_then(|stored| take_stored(inner, clean, client, stored, &mut ops));
+    if claim.link.is_outgrown() {
+        ops.push(StoreOp::RemoveDue(Due::outgrown(key.clone())));
+        claim.link.forget_outgrown();
+    }
     if client.persistent {
         let end = inner.store.queue_end(&key)?;
-        let mut queue = claim.link.queue();
-        *queue = end.max(*queue);
-        claim.link.set_persistent(true);
+        let done = stored.as_ref().and_then(|stored| stored.cursors.queue());
+        claim.link.begin_queue(end, done.unwrap_or(end));
     }
     let last_packet_id = match &stored {
         None => 0,

@@ -336,6 +336,11 @@ impl Session {
         self.window.last_id()
     }
 
+    /// The session ends with its connection, whatever the client asked for.
+    pub(crate) fn end_with_connection(&mut self) {
+        self.terms.expiry_s = 0;
+    }
+
     /// The will, which then belongs to the caller.
     pub(crate) fn take_will(&mut self) -> Option<StoredWill> {
         self.will.take()

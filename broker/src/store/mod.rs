@@ -129,6 +129,8 @@ pub enum DueKind {
     Will,
     /// A session expires.
     Expiry,
+    /// A session's queue has outgrown its limit: the session is to end, and holds nothing any more.
+    Outgrown,
 }
 
 impl DueKind {
@@ -138,6 +140,7 @@ impl DueKind {
             0 => Some(DueKind::Connected),
             1 => Some(DueKind::Will),
             2 => Some(DueKind::Expiry),
+            3 => Some(DueKind::Outgrown),
             _ => None,
         }
     }
@@ -146,12 +149,19 @@ impl DueKind {
 /// An entry of the due-time index.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Due {
-    /// When, in Unix milliseconds; 0 for [`DueKind::Connected`].
+    /// When, in Unix milliseconds; 0 for [`DueKind::Connected`], 1 for [`DueKind::Outgrown`].
     pub at_ms: u64,
     /// What.
     pub kind: DueKind,
     /// Whose.
     pub session: SessionKey,
+}
+
+impl Due {
+    /// That a session's queue has outgrown its limit.
+    pub(crate) fn outgrown(session: SessionKey) -> Due {
+        Due { at_ms: 1, kind: DueKind::Outgrown, session }
+    }
 }
 
 /// One change to the store. A list of them is committed as a whole.

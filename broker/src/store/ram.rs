@@ -176,10 +176,9 @@ impl Store for RamStore {
     fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError> {
         let tables = self.tables.lock();
         let queued = tables.queues.get(key).map_or(0, |queue| queue.end);
-        let positions = tables.sessions.get(key).map(|(_, cursors)| &cursors.positions[..]);
         // A session that began anew under an old name has its cursor where the old queue ended.
-        let cursor = positions.unwrap_or_default().iter().find(|(source, _)| &*source.0 == SourceId::QUEUE);
-        Ok(queued.max(cursor.map_or(0, |(_, at)| *at)))
+        let cursor = tables.sessions.get(key).and_then(|(_, cursors)| cursors.queue());
+        Ok(queued.max(cursor.unwrap_or(0)))
     }
 
     fn retained(
@@ -260,6 +259,11 @@ impl Store for RamStore {
 }
 
 impl Cursors {
+    /// Where the session stands in its own queue; `None` where it has none.
+    pub(crate) fn queue(&self) -> Option<u64> {
+        self.positions.iter().find(|(source, _)| &*source.0 == SourceId::QUEUE).map(|(_, at)| *at)
+    }
+
     /// Moves some of the cursors; the others stay.
     pub fn set(&mut self, moved: Vec<(SourceId, u64)>) {
         for (source, at) in moved {
