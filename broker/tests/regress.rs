@@ -5,10 +5,11 @@ mod support;
 use bytes::Bytes;
 use chasqui_broker::codec::packet::{connect, disconnect};
 use chasqui_broker::codec::{
-    Disconnect, DisconnectProperties, PublishOut, QoS, ReasonCode, SubscriptionOptions, Version,
+    Disconnect, DisconnectProperties, PacketId, PublishOut, QoS, ReasonCode, SubscriptionOptions, Version,
 };
 use chasqui_broker::hook::{
-    Admission, Ask, Client as Connected, Command, Grant, Granted, Hook, Login, Occasion, Roles, Route,
+    Admission, Ask, Client as Connected, Command, Done, Grant, Granted, Hook, Login, Occasion, Outcome,
+    Roles, Route,
 };
 use chasqui_broker::link::Bounds;
 use chasqui_broker::message::{Identifiers, Message};
@@ -45,13 +46,13 @@ async fn ended(server: &Server, client_id: &str) -> Option<StoredSession> {
 struct TellingHook {
     asked: mpsc::UnboundedSender<(Vec<Ask>, Granted)>,
     connected: mpsc::UnboundedSender<u64>,
-    commands: mpsc::UnboundedSender<(u64, Command)>,
+    commands: mpsc::UnboundedSender<(Arc<Connected>, Command)>,
 }
 
 struct Told {
     asked: mpsc::UnboundedReceiver<(Vec<Ask>, Granted)>,
     connected: mpsc::UnboundedReceiver<u64>,
-    commands: mpsc::UnboundedReceiver<(u64, Command)>,
+    commands: mpsc::UnboundedReceiver<(Arc<Connected>, Command)>,
 }
 
 fn telling() -> (Arc<TellingHook>, Told) {
@@ -82,7 +83,7 @@ impl Hook for TellingHook {
 
     fn submit(&self, client: &Arc<Connected>, commands: Vec<Command>) {
         for command in commands {
-            self.commands.send((client.connection, command)).expect("the test listens");
+            self.commands.send((Arc::clone(client), command)).expect("the test listens");
         }
     }
 
@@ -273,10 +274,10 @@ async fn a_will_is_that_of_the_connection_that_left_it_and_of_no_other() {
             let left_by = soon(&mut told.connected).await;
             assert!(ended(&server, "phone").await.is_some());
             clock.advance(Duration::from_secs(6));
-            let (connection, command) = soon(&mut told.commands).await;
+            let (client, command) = soon(&mut told.commands).await;
             assert!(command.will);
-            assert_eq!(connection, left_by);
-            numbers.push(connection);
+            assert_eq!(client.connection, left_by);
+            numbers.push(client.connection);
         }
         server.broker.stop(PATIENCE).await;
     }
@@ -432,6 +433,31 @@ async fn what_cannot_be_shown_is_waited_for_and_not_passed_over() {
         // The first one comes again where its acknowledgement met a closed connection.
         assert!(seen == [b"2", b"3"] || seen == [b"1", b"2", b"3"], "{seen:?}");
         phone.nothing().await;
+    })
+    .await;
+}
+
+/// The answer to a QoS 2 publish stands in the mailbox behind the word that ends the connection. It was dropped, and the session
+/// waited for it in vain before anybody else could have it.
+#[tokio::test]
+async fn an_answer_behind_the_end_of_a_connection_is_taken() {
+    both(|version| async move {
+        let (hook, mut told) = telling();
+        let server = Server::start_on(Config::default(), hook, Arc::new(RamStore::default())).await;
+        let mut phone = Client::connect(server.address, &Hello::new(version, "phone").kept()).await;
+        let publish = PublishOut {
+            qos: QoS::ExactlyOnce,
+            packet_id: PacketId::new(1),
+            ..PublishOut::new("do/it", b"x")
+        };
+        let mut bytes = Vec::new();
+        chasqui_broker::codec::packet::publish::encode(&mut bytes, &phone.peer, &publish).expect("valid");
+        phone.write(&bytes).await;
+        let (client, command) = soon(&mut told.commands).await;
+        // Both before the connection's task has its turn.
+        assert_eq!(server.broker.end_session(&key("phone")), Ok(false));
+        client.answer(vec![Done { token: command.token, outcome: Outcome::SUCCESS }]);
+        assert!(ended(&server, "phone").await.is_some());
     })
     .await;
 }

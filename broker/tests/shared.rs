@@ -3,18 +3,20 @@
 
 mod support;
 
+use bytes::Bytes;
 use chasqui_broker::Config;
 use chasqui_broker::codec::packet::{ack, disconnect};
 use chasqui_broker::codec::{
     AckOut, Disconnect, PacketType, Publish, PublishOut, QoS, ReasonCode, SubscriptionOptions, Version,
 };
 use chasqui_broker::link::Bounds;
+use chasqui_broker::message::{Identifiers, Message};
 use chasqui_broker::store::SessionKey;
 use chasqui_broker::store::ram::RamStore;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Client, Hello, PlainHook, Server, TestClock, both};
+use support::{Client, Hello, PlainHook, Server, TestClock, both, text};
 
 const Q0: QoS = QoS::AtMostOnce;
 const Q1: QoS = QoS::AtLeastOnce;
@@ -700,4 +702,34 @@ impl TakeAll for Client {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_comes_behind_the_end_of_a_members_connection_goes_to_another() {
+    both(|version| async move {
+        let server = Server::start().await;
+        let mut first = server.client(version, "first").await;
+        let mut second = server.client(version, "second").await;
+        first.subscribe(&[("$share/g/a", Q1)]).await;
+        second.subscribe(&[("$share/g/a", Q1)]).await;
+        // All of it before a connection's task has its turn.
+        let key = SessionKey { owner: Arc::from(""), client_id: Arc::from("first") };
+        assert_eq!(server.broker.end_session(&key), Ok(false));
+        for n in 0..4 {
+            server.broker.publish(Message {
+                topic: text("a"),
+                payload: Bytes::copy_from_slice(&[n]),
+                qos: Q1,
+                retain: false,
+                properties: None,
+                received_ms: 0,
+                identifiers: Identifiers::new(),
+                share: None,
+            });
+        }
+        let mut taken = take(&mut second, 4).await;
+        taken.sort_unstable();
+        assert_eq!(taken, [0, 1, 2, 3]);
+    })
+    .await;
 }

@@ -193,15 +193,20 @@ impl<S: Stream> Connection<S> {
         let version = self.session.client.version;
         let mut received = Traffic::default();
         let stepped = inner.with_context(|cx| {
-            let mut goodbye = None;
-            for event in events.drain(..) {
+            let (mut goodbye, mut failed) = (None, Ok(()));
+            let mut events = events.drain(..);
+            for event in events.by_ref() {
                 if let Event::Close(code, sentence) = event {
-                    // What comes behind it is for nobody.
                     goodbye = Some(Close::server(code, sentence));
                     break;
                 }
-                self.session.event(event, cx, &mut self.turn)?;
+                failed = self.session.event(event, cx, &mut self.turn);
+                if failed.is_err() {
+                    break;
+                }
             }
+            events.for_each(|behind| self.session.event_at_the_end(behind));
+            failed?;
             while self.session.takes_packets(cx) {
                 match self.input.next(Some(version), &limits) {
                     Ok(Some(packet)) => {
@@ -507,15 +512,11 @@ async fn last_answers(session: &mut Session, link: &Link) {
                 return Poll::Pending;
             }
             for event in events.drain(..) {
-                match event {
-                    Event::Done(connection, done) if connection == session.client.connection => {
-                        session.answered_at_the_end(done);
-                    }
-                    Event::Deliver(delivery) if delivery.is_shared() => session.given_up.push(delivery),
-                    // The store takes nothing more: there will be no answer.
-                    Event::Close(ReasonCode::ImplementationSpecificError, _) => return Poll::Ready(()),
-                    _ => {}
+                // The store takes nothing more: there will be no answer.
+                if let Event::Close(ReasonCode::ImplementationSpecificError, _) = event {
+                    return Poll::Ready(());
                 }
+                session.event_at_the_end(event);
             }
             if !session.awaits_exactly_once() {
                 return Poll::Ready(());

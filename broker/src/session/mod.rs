@@ -185,6 +185,18 @@ impl Session {
         }
     }
 
+    /// Takes an event that finds the connection over: what was answered is known to the next one, what is shared goes to another
+    /// member. The rest is for nobody.
+    pub(crate) fn event_at_the_end(&mut self, event: Event) {
+        match event {
+            Event::Done(connection, done) if connection == self.client.connection => {
+                self.answered_at_the_end(done);
+            }
+            Event::Deliver(delivery) if delivery.is_shared() => self.given_up.push(delivery),
+            _ => {}
+        }
+    }
+
     /// Something happened elsewhere.
     pub(crate) fn event(&mut self, event: Event, cx: &Context<'_>, turn: &mut Turn) -> Result<(), Close> {
         match event {

@@ -176,7 +176,8 @@ impl Session {
         self.client.persistent && self.exactly_once.as_ref().is_some_and(|state| state.has_open())
     }
 
-    pub(crate) fn answered_at_the_end(&mut self, done: Vec<crate::hook::Done>) {
+    /// Answers that no client is told of any more.
+    pub(super) fn answered_at_the_end(&mut self, done: Vec<crate::hook::Done>) {
         for done in done {
             self.acks.answer(done.token, done.outcome);
         }
