@@ -12,10 +12,10 @@ use crate::listeners;
 use crate::reload::Reload;
 use crate::sequencer::{self, Sequencer};
 use crate::session_store::SessionStore;
-use crate::settings::{Settings, Sources};
+use crate::settings::{ByteSize, Settings, Sources};
 use chasqui_broker::store::{Store, StoreError};
-use chasqui_broker::{Broker, Config, Listener, Rate, TlsError, Transport};
-use chasqui_proto::limits;
+use chasqui_broker::{Broker, Config, Listener, PublishRates, Rate, TlsError, Transport};
+use chasqui_proto::limits as proto;
 use chasqui_storage::clock::{Clock, SystemClock};
 use chasqui_storage::{OpenError, Options, Poisoned, Storage};
 use std::net::SocketAddr;
@@ -310,29 +310,44 @@ impl chasqui_broker::config::Clock for BrokerClock {
 }
 
 fn config(settings: &Settings, clock: Arc<dyn Clock>) -> Config {
+    let limits = &settings.limits;
     let bounded = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
+    let rates = |messages: u32, bytes: ByteSize| PublishRates {
+        messages: Rate::per_second(messages),
+        bytes: Rate::per_second(bounded(bytes.0)),
+    };
+    let or_no_limit = |most: u64| if most == 0 { u64::MAX } else { most };
     Config {
         clock: Arc::new(BrokerClock(clock)),
-        max_packet_size: bounded(settings.limits.packet_bytes.0),
-        max_connect_size: bounded(settings.limits.connect_packet_bytes.0),
-        connect_timeout: settings.limits.connect_wait,
-        max_handshakes: settings.limits.handshakes as usize,
-        max_connections: settings.limits.connections as usize,
-        window_v311: u16::try_from(settings.sessions.inflight_window).unwrap_or(limits::WINDOW_V311),
+        max_packet_size: bounded(limits.packet_bytes.0),
+        max_connect_size: bounded(limits.connect_packet_bytes.0),
+        connect_timeout: limits.connect_wait,
+        max_handshakes: limits.handshakes as usize,
+        max_connections: limits.connections as usize,
+        window_v311: u16::try_from(settings.sessions.inflight_window).unwrap_or(proto::WINDOW_V311),
         max_queue_bytes: settings.sessions.queue_bytes.0,
-        max_connections_per_listener: settings.limits.connections_per_listener,
-        max_connections_per_address: settings.limits.connections_per_address,
-        connect_rate_per_address: Rate::per_second(settings.limits.connects_per_address),
-        max_connections_per_owner: settings.limits.connections_per_user,
-        publish_rate: Rate::per_second(settings.limits.publishes_per_second),
-        publish_bytes_rate: Rate::per_second(bounded(settings.limits.publish_bytes_per_second.0)),
-        max_rate_wait: Duration::from_millis(limits::RATE_WAIT_MAX_MS),
-        receive_maximum: u16::try_from(settings.limits.receive_maximum).unwrap_or(limits::RECEIVE_MAXIMUM),
-        max_keep_alive_s: u16::try_from(settings.limits.keep_alive_max.as_secs()).unwrap_or(u16::MAX),
-        write_stall: settings.limits.write_stall,
+        max_connections_per_listener: limits.connections_per_listener,
+        max_connections_per_address: limits.connections_per_address,
+        connect_rate_per_address: Rate::per_second(limits.connects_per_address),
+        max_connections_per_owner: limits.connections_per_user,
+        publish_rates: rates(limits.publishes_per_second, limits.publish_bytes_per_second),
+        publish_rates_per_owner: rates(
+            limits.publishes_per_second_per_user,
+            limits.publish_bytes_per_second_per_user,
+        ),
+        publish_rates_per_address: rates(
+            limits.publishes_per_second_per_address,
+            limits.publish_bytes_per_second_per_address,
+        ),
+        max_retained: or_no_limit(u64::from(limits.retained_messages)),
+        max_retained_bytes: or_no_limit(limits.retained_bytes.0),
+        max_rate_wait: Duration::from_millis(proto::RATE_WAIT_MAX_MS),
+        receive_maximum: u16::try_from(limits.receive_maximum).unwrap_or(proto::RECEIVE_MAXIMUM),
+        max_keep_alive_s: u16::try_from(limits.keep_alive_max.as_secs()).unwrap_or(u16::MAX),
+        write_stall: limits.write_stall,
         max_session_expiry_s: u32::try_from(settings.sessions.expiry_max.as_secs()).unwrap_or(u32::MAX),
-        max_topic_levels: limits::TOPIC_MAX_LEVELS,
-        max_subscriptions: settings.limits.subscriptions as usize,
+        max_topic_levels: limits.topic_levels as usize,
+        max_subscriptions: limits.subscriptions as usize,
         sys_interval: settings.sys.interval,
         ..Config::default()
     }

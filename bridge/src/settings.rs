@@ -126,6 +126,23 @@ settings! {
         publishes_per_second: u32 = "0", "0" ..= "10000000";
         /// Bytes of topics and payloads that one connection publishes in a second, in the same way. 0 for no limit.
         publish_bytes_per_second: ByteSize = "0 bytes", "0 bytes" ..= "4 GB";
+        /// Messages that all connections of one user publish in a second together, in the same way. 0 for no limit.
+        publishes_per_second_per_user: u32 = "0", "0" ..= "10000000";
+        /// Bytes that all connections of one user publish in a second together, in the same way. 0 for no limit.
+        publish_bytes_per_second_per_user: ByteSize = "0 bytes", "0 bytes" ..= "4 GB";
+        /// Messages that all connections from one IP address publish in a second together, in the same way. An IPv6 address
+        /// counts as its network of 64 bits. 0 for no limit.
+        publishes_per_second_per_address: u32 = "0", "0" ..= "10000000";
+        /// Bytes that all connections from one IP address publish in a second together, in the same way. 0 for no limit.
+        publish_bytes_per_second_per_address: ByteSize = "0 bytes", "0 bytes" ..= "4 GB";
+        /// Retained messages on generic topics. A publish that would add one more is refused (0x97, Quota exceeded). 0 for no
+        /// limit.
+        retained_messages: u32 = "0", "0" ..= "4294967295";
+        /// Bytes of retained messages, each counted with its topic and 64 bytes around it, in the same way. 0 for no limit.
+        retained_bytes: ByteSize = "0 bytes", "0 bytes" ..= "1024 TiB";
+        /// Levels of a topic or filter. One with more ends the connection (0x90, Topic Name Invalid, or 0x8F, Topic Filter
+        /// Invalid).
+        topic_levels: u32 = "128", "7" ..= "1024";
         /// QoS 1 and 2 messages of one client that are not acknowledged; 5.0 clients are told as Receive Maximum. Fewer than the
         /// 256 ids of accepted messages that are remembered for a device, so that every retry is recognised.
         receive_maximum: u32 = "128", "1" ..= "255";

@@ -1,7 +1,7 @@
 //! What an embedder sets, with the defaults that are safe without a thought.
 
 use crate::link::Bounds;
-use crate::quota::Rate;
+use crate::quota::{PublishRates, Rate};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,10 +47,12 @@ pub struct Config {
     pub connect_rate_per_address: Rate,
     /// Connections of one owner at once; more are refused with 0x97. 0 for no limit. Nobody is the owner of anonymous clients.
     pub max_connections_per_owner: u32,
-    /// Publishes of one connection. A publisher that is faster is read more slowly: TCP then slows it down.
-    pub publish_rate: Rate,
-    /// Bytes of the topics and payloads of one connection's publishes, in the same way.
-    pub publish_bytes_rate: Rate,
+    /// What one connection publishes. A publisher that is faster is read more slowly: TCP then slows it down.
+    pub publish_rates: PublishRates,
+    /// What all connections of one owner publish together, in the same way. Nobody is the owner of anonymous clients.
+    pub publish_rates_per_owner: PublishRates,
+    /// What all connections from one address publish together, in the same way. An IPv6 address counts as its network of 64 bits.
+    pub publish_rates_per_address: PublishRates,
     /// How long a publisher is made to wait for its rates at most: what would have to wait longer is refused.
     pub max_rate_wait: Duration,
     /// Messages in flight to a 3.1.1 client, which cannot say how many it takes.
@@ -76,6 +78,10 @@ pub struct Config {
     /// Bytes of messages that may wait in the stored queue of one session. One that would go beyond ends as a whole: it never gets a hole.
     /// `u64::MAX` for no limit.
     pub max_queue_bytes: u64,
+    /// Retained messages at most; a publish that would go beyond is refused with 0x97. `u64::MAX` for no limit.
+    pub max_retained: u64,
+    /// Bytes of retained messages at most, as [`Message::weight`](crate::message::Message::weight) counts, in the same way.
+    pub max_retained_bytes: u64,
     /// What may wait in memory for one connection.
     pub mailbox: Bounds,
     /// How often the server publishes what it says about itself under `$SYS/`; zero for never.
@@ -88,18 +94,6 @@ pub struct Config {
     /// How long a peer may leave the network's own questions and what was sent to it unanswered before its connection counts as dead,
     /// whatever its keep-alive; zero leaves it to the system.
     pub dead_peer: Duration,
-}
-
-impl Config {
-    /// The rates of one publisher: messages, and bytes.
-    pub(crate) fn publish_rates(&self) -> (Rate, Rate) {
-        (self.publish_rate, self.publish_bytes_rate)
-    }
-
-    /// Whether there are any.
-    pub(crate) fn limits_publishers(&self) -> bool {
-        self.publish_rate.is_limited() || self.publish_bytes_rate.is_limited()
-    }
 }
 
 impl Default for Config {
@@ -115,8 +109,9 @@ impl Default for Config {
             max_connections_per_address: 0,
             connect_rate_per_address: Rate::UNLIMITED,
             max_connections_per_owner: 0,
-            publish_rate: Rate::UNLIMITED,
-            publish_bytes_rate: Rate::UNLIMITED,
+            publish_rates: PublishRates::UNLIMITED,
+            publish_rates_per_owner: PublishRates::UNLIMITED,
+            publish_rates_per_address: PublishRates::UNLIMITED,
             max_rate_wait: Duration::from_secs(5),
             window_v311: 32,
             window_v5: 128,
@@ -128,6 +123,8 @@ impl Default for Config {
             max_topic_levels: 128,
             max_subscriptions: 1_000,
             max_queue_bytes: 1024 * 1024 * 1024,
+            max_retained: u64::MAX,
+            max_retained_bytes: u64::MAX,
             mailbox: Bounds { items: 1_000, bytes: 4 * 1024 * 1024, tail_items: 256 },
             sys_interval: Duration::from_secs(10),
             out_high_water: 64 * 1024,

@@ -57,6 +57,12 @@ impl Message {
         Some(interval.saturating_sub(waited) as u32)
     }
 
+    /// When it expires, Unix milliseconds; `None` when it never does.
+    pub fn expires_ms(&self) -> Option<u64> {
+        let interval = u64::from(self.properties.as_ref()?.message_expiry_interval?);
+        Some(self.received_ms.saturating_add(interval * 1000))
+    }
+
     /// A copy that owns its topic and payload, and no longer keeps alive what was read with them.
     #[must_use]
     pub fn detached(&self) -> Message {

@@ -11,6 +11,7 @@ use crate::hook::{Client, Done, Outcome};
 use crate::link::{Delivery, Link, Pushed};
 use crate::message::{Message, Share};
 use crate::mutation::{Mutation, mutated};
+use crate::retention::{Change, Unplanned, Wish};
 use crate::router::MatchCache;
 use crate::session::{Plain, queue_source};
 use crate::shared::SharedMessage;
@@ -34,6 +35,8 @@ pub(crate) enum Subscriber {
 pub(crate) struct Durable {
     /// Messages for sessions' queues.
     pub(crate) queued: Vec<(Arc<Link>, Message)>,
+    /// Changes of what is retained.
+    pub(crate) retained: Vec<Change>,
     /// What else is to be in the commit.
     pub(crate) ops: Vec<StoreOp>,
     /// What the publisher is told then.
@@ -41,6 +44,17 @@ pub(crate) struct Durable {
     /// Called then.
     pub(crate) then: Option<Committed>,
 }
+
+/// What became of a publish that was carried out.
+struct Published {
+    /// Its acknowledgement has to wait for the commit.
+    waits: bool,
+    /// Somebody had a matching subscription.
+    matched: bool,
+}
+
+/// Why a publish was not carried out: what its publisher is told.
+struct Refused(ReasonCode, &'static str);
 
 impl Inner {
     /// Carries out the plain publishes of one turn. What can be answered at once is in the result; the rest is answered after
@@ -55,15 +69,22 @@ impl Inner {
         let mut answered = Vec::new();
         for Plain { token, message, received } in plains {
             let once = received.is_some();
-            durable.ops.extend(received.map(StoreOp::Receive));
-            let (waits, matched) = self.publish(Some(&from.link), cache, message, &mut durable);
-            if token == 0 {
-                continue;
+            let published = self.publish(Some(&from.link), cache, message, &mut durable);
+            let (waits, outcome) = match published {
+                Ok(Published { waits, matched }) => {
+                    durable.ops.extend(received.map(StoreOp::Receive));
+                    let tells = !matched && from.version == Version::V5;
+                    let code = if tells { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
+                    (waits || once, Outcome { code, ..Outcome::SUCCESS })
+                }
+                Err(Refused(code, sentence)) => {
+                    (false, Outcome { code, reason: Some(sentence.to_owned()), ..Outcome::SUCCESS })
+                }
+            };
+            if token != 0 {
+                let done = Done { token, outcome };
+                if waits { durable.answers.push(done) } else { answered.push(done) }
             }
-            let code = if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers };
-            let code = if from.version == Version::V5 { code } else { ReasonCode::Success };
-            let done = Done { token, outcome: Outcome { code, ..Outcome::SUCCESS } };
-            if waits || once { durable.answers.push(done) } else { answered.push(done) }
         }
         self.commit_durable(durable, Some(Arc::clone(from)));
         answered
@@ -72,30 +93,28 @@ impl Inner {
     /// Publishes a message for which nobody waits, such as a will; `from` is the session it comes from, where it comes from one.
     pub(crate) fn publish_quietly(self: &Arc<Self>, from: Option<&Arc<Link>>, message: Message) {
         let mut durable = Durable::default();
-        self.publish(from, &mut MatchCache::new(0, 0), message, &mut durable);
+        let topic = message.topic.clone();
+        if let Err(Refused(_, sentence)) =
+            self.publish(from, &mut MatchCache::new(0, 0), message, &mut durable)
+        {
+            tracing::warn!(topic = &*topic, "a message that nobody waits for was not published: {sentence}");
+        }
         self.commit_durable(durable, None);
     }
 
-    /// Gives a message to all who match; whether its acknowledgement has to wait for a commit, and whether anyone matched.
+    /// Gives a message to all who match, and retains it if it asks for that.
     fn publish(
         &self,
         from: Option<&Arc<Link>>,
         cache: &mut MatchCache<Subscriber>,
         message: Message,
         durable: &mut Durable,
-    ) -> (bool, bool) {
+    ) -> Result<Published, Refused> {
         let mut waits = false;
         if message.retain && is_system(&message.topic) {
             self.sys.keep(&message);
         } else if message.retain || mutated(Mutation::KeepsWithoutRetain) {
-            let op = if message.payload.is_empty() && !mutated(Mutation::KeepsEmpty) {
-                StoreOp::Unretain(message.topic.detached()) // [MQTT-3.3.1-6]
-            } else if mutated(Mutation::KeepsAtQoS0) {
-                StoreOp::Retain(Message { qos: QoS::AtMostOnce, ..message.clone() })
-            } else {
-                StoreOp::Retain(message.clone())
-            };
-            durable.ops.push(op);
+            durable.retained.push(self.plan_to_retain(&message)?);
             waits = message.qos > QoS::AtMostOnce;
         }
         let publisher = from.map(|link| Subscriber::Session(Arc::clone(link)));
@@ -137,7 +156,31 @@ impl Inner {
                 Pushed::Taken | Pushed::Offline => {}
             }
         }
-        (waits, matched)
+        Ok(Published { waits, matched })
+    }
+
+    fn plan_to_retain(&self, message: &Message) -> Result<Change, Refused> {
+        let wish = if message.payload.is_empty() && !mutated(Mutation::KeepsEmpty) {
+            Wish::Forget(message.topic.clone()) // [MQTT-3.3.1-6]
+        } else if mutated(Mutation::KeepsAtQoS0) {
+            Wish::Keep(Message { qos: QoS::AtMostOnce, ..message.clone() })
+        } else {
+            Wish::Keep(message.clone())
+        };
+        self.retention.plan(wish, &*self.store).map_err(|unplanned| {
+            self.stats.publishes_refused.count();
+            match unplanned {
+                Unplanned::Full => {
+                    self.stats.publishes_refused_retained.count();
+                    Refused(ReasonCode::QuotaExceeded, "the server retains as much as it may")
+                }
+                Unplanned::Store(error) => {
+                    self.stats.store_errors.count();
+                    tracing::error!(topic = &*message.topic, "a retained message could not be read: {error}");
+                    Refused(ReasonCode::ImplementationSpecificError, "the server cannot read its store")
+                }
+            }
+        })
     }
 
     /// Puts messages into a session's own queue: retained ones it has asked for.
@@ -149,8 +192,9 @@ impl Inner {
     /// Appends to queues and commits. Positions are given under each queue's lock, which is held until the commit is handed
     /// over: their order is the order of commits, and a session never sees a later one first.
     pub(crate) fn commit_durable(self: &Arc<Self>, durable: Durable, from: Option<Arc<Client>>) {
-        let Durable { mut queued, mut ops, mut answers, mut then } = durable;
-        if queued.is_empty() && ops.is_empty() && answers.is_empty() && then.is_none() {
+        let Durable { mut queued, retained, mut ops, mut answers, mut then } = durable;
+        let does_nothing = queued.is_empty() && retained.is_empty() && ops.is_empty();
+        if does_nothing && answers.is_empty() && then.is_none() {
             return;
         }
         // One lock order for all, so that two commits cannot wait for each other.
@@ -197,9 +241,16 @@ impl Inner {
             // They are committed behind this: whoever waits for all of it waits for them.
             Durable { answers: std::mem::take(&mut answers), then: then.take(), ..Durable::default() }
         });
+        let (order, under_way) = if retained.is_empty() {
+            (None, Vec::new())
+        } else {
+            let (order, under_way) = self.retention.hand_over(retained, &mut ops);
+            (Some(order), under_way)
+        };
         let inner = Arc::clone(self);
         let client = from.clone();
         let done = move |result: Result<(), StoreError>| {
+            drop(under_way);
             if result.is_ok() {
                 for (link, tail) in &tails {
                     link.push_tail(tail);
@@ -221,7 +272,7 @@ impl Inner {
             }
         };
         self.store.commit(ops, Some(Box::new(done)));
-        drop(queues);
+        drop((order, queues));
         if let Some(mut later) = later {
             let messages = homeless.into_iter().map(|(_, message)| message);
             messages.for_each(|message| _ = self.hand_on_queued(&message, Reach::All, &mut later));

@@ -97,6 +97,10 @@ counters! {
     publishers_slowed,
     /// Publishes refused because they would have had to wait too long for their publisher's rate.
     publishes_refused_rate,
+    /// Publishes refused because no more may be retained.
+    publishes_refused_retained,
+    /// Retained messages removed because they had expired.
+    retained_expired,
     /// Connections whose CONNECT did not come in time.
     connect_timeouts,
     /// Connections whose TLS handshake was not done in time.

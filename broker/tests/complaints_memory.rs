@@ -11,12 +11,9 @@ mod counting;
 
 use chasqui_broker::codec::packet::publish;
 use chasqui_broker::codec::{PublishOut, QoS, Version};
-use chasqui_broker::retained::Resume;
-use chasqui_broker::source::{Read, ReadLimit};
 use chasqui_broker::store::ram::RamStore;
-use chasqui_broker::store::{
-    Committed, CursorMove, Due, RetainedPage, SessionKey, Store, StoreError, StoreOp, StoredSession,
-};
+use chasqui_broker::store::{Committed, Store, StoreOp};
+use chasqui_broker::store_below;
 use chasqui_broker::{Broker, Config};
 use counting::{LIVE, PEAK};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,24 +64,9 @@ impl Slow {
 }
 
 impl Store for Slow {
-    fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>, StoreError> {
-        self.store.session(key)
-    }
-    fn read_queue(&self, key: &SessionKey, after: u64, limit: ReadLimit) -> Result<Read, StoreError> {
-        self.store.read_queue(key, after, limit)
-    }
-    fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError> {
-        self.store.queue_end(key)
-    }
-    fn retained(&self, filter: &str, from: Option<&Resume>, max: usize) -> Result<RetainedPage, StoreError> {
-        self.store.retained(filter, from, max)
-    }
-    fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError> {
-        self.store.plain_sessions(visit)
-    }
-    fn due(&self, from_ms: u64, to_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError> {
-        self.store.due(from_ms, to_ms, max_items)
-    }
+    store_below!(store: session read_queue queue_end retained retained_at retained_totals each_retained expired);
+    store_below!(store: plain_sessions due cursors_moved);
+
     fn commit(&self, mut ops: Vec<StoreOp>, done: Option<Committed>) {
         if let Some(held) = &mut *self.held.lock().expect("no test panics here") {
             let before = ops.len();
@@ -94,9 +76,6 @@ impl Store for Slow {
             return held.push(done);
         }
         self.store.commit(ops, done);
-    }
-    fn cursors_moved(&self, key: &SessionKey, moves: Vec<CursorMove>, last_packet_id: u16) {
-        self.store.cursors_moved(key, moves, last_packet_id);
     }
 }
 

@@ -33,12 +33,9 @@ use chasqui_broker::codec::{
     ByteStr, DecodeError, Limits, Packet, PacketId, PacketType, Peer, PublishOut, QoS, ReasonCode, Sender,
     Version, decode,
 };
-use chasqui_broker::retained::Resume;
-use chasqui_broker::source::{Read, ReadLimit};
 use chasqui_broker::store::ram::RamStore;
-use chasqui_broker::store::{
-    Committed, CursorMove, Due, RetainedPage, SessionKey, Store, StoreError, StoreOp, StoredSession,
-};
+use chasqui_broker::store::{Committed, Store, StoreOp};
+use chasqui_broker::store_below;
 use corpus::{Any, Case, Random, broken, valid};
 use counting::{LIVE, PEAK};
 use std::collections::HashMap;
@@ -98,29 +95,9 @@ async fn drained(server: &Server, left: usize) {
 struct FewRetained(RamStore);
 
 impl Store for FewRetained {
-    fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>, StoreError> {
-        self.0.session(key)
-    }
-    fn read_queue(&self, key: &SessionKey, after: u64, limit: ReadLimit) -> Result<Read, StoreError> {
-        self.0.read_queue(key, after, limit)
-    }
-    fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError> {
-        self.0.queue_end(key)
-    }
-    fn retained(
-        &self,
-        filter: &str,
-        resume: Option<&Resume>,
-        max_items: usize,
-    ) -> Result<RetainedPage, StoreError> {
-        self.0.retained(filter, resume, max_items)
-    }
-    fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError> {
-        self.0.plain_sessions(visit)
-    }
-    fn due(&self, from_ms: u64, to_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError> {
-        self.0.due(from_ms, to_ms, max_items)
-    }
+    store_below!(0: session read_queue queue_end retained retained_at retained_totals each_retained expired);
+    store_below!(0: plain_sessions due cursors_moved);
+
     fn commit(&self, mut ops: Vec<StoreOp>, done: Option<Committed>) {
         for op in &mut ops {
             if let StoreOp::Retain(message) = op {
@@ -129,9 +106,6 @@ impl Store for FewRetained {
             }
         }
         self.0.commit(ops, done);
-    }
-    fn cursors_moved(&self, key: &SessionKey, moves: Vec<CursorMove>, last_packet_id: u16) {
-        self.0.cursors_moved(key, moves, last_packet_id);
     }
 }
 

@@ -5,13 +5,17 @@ mod support;
 
 use chasqui_broker::codec::client::ServerPacket;
 use chasqui_broker::codec::{PublishOut, QoS, ReasonCode, Version};
-use chasqui_broker::{Config, Rate};
+use chasqui_broker::{Config, PublishRates, Rate};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Client, Hello, PATIENCE, Server, TestClock, both, tcp};
 use tokio::io::AsyncReadExt;
 
 const Q1: QoS = QoS::AtLeastOnce;
+
+fn messages(messages: Rate) -> PublishRates {
+    PublishRates { messages, ..PublishRates::UNLIMITED }
+}
 
 /// Whether the server closes a new connection without a word.
 async fn is_turned_away(server: &Server) -> bool {
@@ -103,8 +107,8 @@ async fn an_owner_has_so_many_connections_and_is_told() {
 async fn a_publisher_over_its_rate_is_read_more_slowly_and_loses_nothing() {
     both(|version| async move {
         let clock = TestClock::new();
-        let publish_rate = Rate { per_second: 10, burst: 5 };
-        let config = Config { clock: Arc::<TestClock>::clone(&clock), publish_rate, ..Config::default() };
+        let publish_rates = messages(Rate { per_second: 10, burst: 5 });
+        let config = Config { clock: Arc::<TestClock>::clone(&clock), publish_rates, ..Config::default() };
         let server = Server::start_with(config).await;
         let mut listener = server.client(version, "l").await;
         listener.subscribe(&[("a", Q1)]).await;
@@ -140,7 +144,8 @@ async fn a_publisher_over_its_rate_is_read_more_slowly_and_loses_nothing() {
 #[tokio::test]
 async fn a_publish_that_would_have_to_wait_too_long_is_refused() {
     both(|version| async move {
-        let config = Config { publish_bytes_rate: Rate::per_second(1_000), ..Config::default() };
+        let publish_rates = PublishRates { bytes: Rate::per_second(1_000), ..PublishRates::UNLIMITED };
+        let config = Config { publish_rates, ..Config::default() };
         let server = Server::start_with(config).await;
         let mut publisher = server.client(version, "p").await;
         let large = PublishOut { qos: Q1, ..PublishOut::new("a", &[0; 10_000]) };
@@ -152,6 +157,70 @@ async fn a_publish_that_would_have_to_wait_too_long_is_refused() {
             assert_eq!(publisher.closed().await, None);
         }
         assert_eq!(server.broker.stats().publishes_refused_rate.get(), 1);
+    })
+    .await;
+}
+
+/// Two connections publish ten messages each; so many come through, until a second has passed.
+async fn ten_each(version: Version, config: Config, users: [Option<&str>; 2], come_through: usize) {
+    let clock = TestClock::new();
+    let config = Config { clock: Arc::<TestClock>::clone(&clock), ..config };
+    let server = Server::start_with(config).await;
+    let mut listener = server.client(version, "l").await;
+    listener.subscribe(&[("a", Q1)]).await;
+    let mut publishers = Vec::new();
+    for (name, user) in ["1", "2"].into_iter().zip(users) {
+        let hello = Hello::new(version, name);
+        let hello = user.map_or(hello.clone(), |user| hello.user(user, user));
+        let mut publisher = Client::connect(server.address, &hello).await;
+        for n in 0..10u8 {
+            publisher.send(PublishOut { qos: Q1, ..PublishOut::new("a", &[n]) }).await;
+        }
+        publishers.push(publisher);
+    }
+    for _ in 0..come_through {
+        listener.take().await;
+    }
+    listener.nothing().await;
+    // What is behind is read as the rate allows, and nothing of it was refused.
+    for _ in come_through..20 {
+        // Twice what one message takes: where two of them wait, each comes after what the other owes.
+        clock.advance(Duration::from_millis(200));
+        listener.take().await;
+    }
+    for publisher in &mut publishers {
+        for _ in 0..10 {
+            match publisher.receive().await {
+                ServerPacket::Puback(ack) => assert_eq!(ack.reason, ReasonCode::Success),
+                other => panic!("PUBACK expected: {other:?}"),
+            }
+        }
+    }
+    assert_eq!(server.broker.stats().publishes_refused_rate.get(), 0);
+}
+
+#[tokio::test]
+async fn the_connections_of_an_owner_publish_at_one_rate() {
+    both(|version| async move {
+        let publish_rates_per_owner = messages(Rate { per_second: 10, burst: 5 });
+        let config = Config { publish_rates_per_owner, ..Config::default() };
+        // Each of the two has one message that is owed for.
+        ten_each(version, config.clone(), [Some("alice"), Some("alice")], 7).await;
+        ten_each(version, config.clone(), [Some("alice"), Some("bob")], 12).await;
+        // Nobody owns anonymous clients.
+        ten_each(version, config, [None, None], 20).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_connections_of_an_address_publish_at_one_rate() {
+    both(|version| async move {
+        let publish_rates_per_address = messages(Rate { per_second: 10, burst: 5 });
+        let config = Config { publish_rates_per_address, ..Config::default() };
+        // The listener, which has the same address and publishes nothing, is not held up.
+        ten_each(version, config.clone(), [Some("alice"), Some("bob")], 7).await;
+        ten_each(version, config, [None, Some("bob")], 7).await;
     })
     .await;
 }

@@ -16,6 +16,7 @@ use chasqui_broker::message::{Identifiers, Message};
 use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, SourceKind, View};
 use chasqui_broker::store::ram::RamStore;
 use chasqui_broker::store::{Due, DueKind, SessionKey, Store, StoreError, StoreOp, StoredSession};
+use chasqui_broker::store_below;
 use chasqui_broker::{Broker, Config};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -292,42 +293,12 @@ struct Counting {
 }
 
 impl Store for Counting {
-    fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>, StoreError> {
-        self.store.session(key)
-    }
-
-    fn read_queue(&self, key: &SessionKey, after: u64, limit: ReadLimit) -> Result<Read, StoreError> {
-        self.store.read_queue(key, after, limit)
-    }
-
-    fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError> {
-        self.store.queue_end(key)
-    }
-
-    fn retained(
-        &self,
-        filter: &str,
-        resume: Option<&chasqui_broker::retained::Resume>,
-        max_items: usize,
-    ) -> Result<chasqui_broker::store::RetainedPage, StoreError> {
-        self.store.retained(filter, resume, max_items)
-    }
-
-    fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError> {
-        self.store.plain_sessions(visit)
-    }
-
-    fn due(&self, from_ms: u64, to_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError> {
-        self.store.due(from_ms, to_ms, max_items)
-    }
+    store_below!(store: session read_queue queue_end retained retained_at retained_totals each_retained expired);
+    store_below!(store: plain_sessions due cursors_moved);
 
     fn commit(&self, ops: Vec<StoreOp>, done: Option<chasqui_broker::store::Committed>) {
         *self.commits.lock().unwrap() += 1;
         self.store.commit(ops, done);
-    }
-
-    fn cursors_moved(&self, key: &SessionKey, moves: Vec<chasqui_broker::store::CursorMove>, last: u16) {
-        self.store.cursors_moved(key, moves, last);
     }
 }
 

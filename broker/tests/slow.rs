@@ -8,12 +8,10 @@ mod counting;
 use chasqui_broker::Config;
 use chasqui_broker::codec::{PublishOut, QoS, ReasonCode, Version};
 use chasqui_broker::link::Bounds;
-use chasqui_broker::retained::Resume;
 use chasqui_broker::source::{Read, ReadLimit};
 use chasqui_broker::store::ram::RamStore;
-use chasqui_broker::store::{
-    Committed, CursorMove, Due, RetainedPage, SessionKey, Store, StoreError, StoreOp, StoredSession,
-};
+use chasqui_broker::store::{SessionKey, Store, StoreError};
+use chasqui_broker::store_below;
 use counting::{LIVE, PEAK};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,36 +96,13 @@ struct Reads {
 }
 
 impl Store for Reads {
-    fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>, StoreError> {
-        self.store.session(key)
-    }
+    store_below!(store: session queue_end retained retained_at retained_totals each_retained expired);
+    store_below!(store: plain_sessions due commit cursors_moved);
+
     fn read_queue(&self, key: &SessionKey, after: u64, limit: ReadLimit) -> Result<Read, StoreError> {
         let read = self.store.read_queue(key, after, limit)?;
         self.items.fetch_add(read.items.len(), Ordering::Relaxed);
         Ok(read)
-    }
-    fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError> {
-        self.store.queue_end(key)
-    }
-    fn retained(
-        &self,
-        filter: &str,
-        resume: Option<&Resume>,
-        max_items: usize,
-    ) -> Result<RetainedPage, StoreError> {
-        self.store.retained(filter, resume, max_items)
-    }
-    fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError> {
-        self.store.plain_sessions(visit)
-    }
-    fn due(&self, from_ms: u64, to_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError> {
-        self.store.due(from_ms, to_ms, max_items)
-    }
-    fn commit(&self, ops: Vec<StoreOp>, done: Option<Committed>) {
-        self.store.commit(ops, done);
-    }
-    fn cursors_moved(&self, key: &SessionKey, moves: Vec<CursorMove>, last_packet_id: u16) {
-        self.store.cursors_moved(key, moves, last_packet_id);
     }
 }
 

@@ -6,12 +6,10 @@ use chasqui_broker::Config;
 use chasqui_broker::codec::client::ServerPacket;
 use chasqui_broker::codec::packet::ping;
 use chasqui_broker::codec::{PublishOut, QoS, ReasonCode, SubscriptionOptions, Version};
-use chasqui_broker::retained::Resume;
-use chasqui_broker::source::{Read, ReadLimit};
+use chasqui_broker::source::ReadLimit;
 use chasqui_broker::store::ram::RamStore;
-use chasqui_broker::store::{
-    Committed, CursorMove, Due, RetainedPage, SessionKey, Store, StoreError, StoreOp, StoredSession,
-};
+use chasqui_broker::store::{Committed, CursorMove, SessionKey, Store, StoreOp};
+use chasqui_broker::store_below;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -341,24 +339,9 @@ struct CountingStore {
 }
 
 impl Store for CountingStore {
-    fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>, StoreError> {
-        self.store.session(key)
-    }
-    fn read_queue(&self, key: &SessionKey, after: u64, limit: ReadLimit) -> Result<Read, StoreError> {
-        self.store.read_queue(key, after, limit)
-    }
-    fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError> {
-        self.store.queue_end(key)
-    }
-    fn retained(&self, filter: &str, from: Option<&Resume>, max: usize) -> Result<RetainedPage, StoreError> {
-        self.store.retained(filter, from, max)
-    }
-    fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError> {
-        self.store.plain_sessions(visit)
-    }
-    fn due(&self, from_ms: u64, to_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError> {
-        self.store.due(from_ms, to_ms, max_items)
-    }
+    store_below!(store: session read_queue queue_end retained retained_at retained_totals each_retained expired);
+    store_below!(store: plain_sessions due);
+
     fn commit(&self, ops: Vec<StoreOp>, done: Option<Committed>) {
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.store.commit(ops, done);

@@ -7,6 +7,7 @@
 //! | its queue of plain messages | log `q/{owner}\0{client id}` |
 //! | that it holds plain filters | ordered record in `space::PLAIN_SESSIONS`: all that a start reads |
 //! | retained messages | ordered records in `space::RETAINED`, by topic |
+//! | when they expire, and how many there are | ordered records in `space::RETAINED_EXPIRIES`, one in `space::RETAINED_TOTALS` |
 //! | QoS 2 publishes it has sent and not released | ordered records in `space::RECEIVED`, with the birth of the session |
 //! | what falls due | the due-time index, id `kind, owner, client id` |
 //!
@@ -29,11 +30,13 @@ mod suite;
 mod tests;
 
 use bytes::Bytes;
+use chasqui_broker::codec::ByteStr;
+use chasqui_broker::message::Message;
 use chasqui_broker::retained::{PageLimits, Resume, match_retained};
 use chasqui_broker::source::{Item, Read, ReadLimit, SourceId};
 use chasqui_broker::store::{
-    Committed, CursorMove, Cursors, Due, Received, RetainedPage, SessionKey, SessionRecord, Store,
-    StoreError, StoreOp, StoredSession,
+    Committed, CursorMove, Cursors, Due, Received, RetainedPage, RetainedTotals, SessionKey, SessionRecord,
+    Store, StoreError, StoreOp, StoredSession,
 };
 use chasqui_storage::clock::Clock;
 use chasqui_storage::{Batch, Reader};
@@ -240,6 +243,13 @@ impl SessionStore {
             StoreOp::Unretain(topic) => {
                 batch.ordered_remove(space::RETAINED, &chasqui_broker::retained::key_of_topic(&topic));
             }
+            StoreOp::PutExpiry(at_ms, topic) => {
+                batch.ordered_put(space::RETAINED_EXPIRIES, &retained::expiry(at_ms, &topic), &[]);
+            }
+            StoreOp::RemoveExpiry(at_ms, topic) => {
+                batch.ordered_remove(space::RETAINED_EXPIRIES, &retained::expiry(at_ms, &topic));
+            }
+            StoreOp::PutRetainedTotals(totals) => retained::put_totals(batch, totals),
             StoreOp::PutDue(due) => {
                 batch.due_put(due.at_ms, &name::due(&due), &[]);
             }
@@ -343,6 +353,22 @@ impl Store for SessionStore {
         let messages = page.items.into_iter().map(|(_, message)| message);
         let messages = messages.filter(|message| message.expiry_left_s(now_ms) != Some(0)).collect();
         Ok(RetainedPage { messages, resume: page.resume })
+    }
+
+    fn retained_at(&self, topic: &str) -> Result<Option<Message>, StoreError> {
+        retained::at(&self.reader, topic)
+    }
+
+    fn retained_totals(&self) -> Result<Option<RetainedTotals>, StoreError> {
+        retained::totals(&self.reader)
+    }
+
+    fn each_retained(&self, visit: &mut dyn FnMut(Message)) -> Result<(), StoreError> {
+        retained::each(&self.reader, visit)
+    }
+
+    fn expired(&self, to_ms: u64, max_items: usize) -> Result<Vec<(u64, ByteStr)>, StoreError> {
+        retained::expired(&self.reader, to_ms, max_items)
     }
 
     fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError> {

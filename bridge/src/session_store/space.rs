@@ -10,3 +10,7 @@ pub(crate) const CURSORS: u8 = 3;
 pub(crate) const RECEIVED: u8 = 5;
 /// Accounts, by user.
 pub(crate) const ACCOUNTS: u8 = 4;
+/// When retained messages expire: by Unix milliseconds, big-endian, and topic.
+pub(crate) const RETAINED_EXPIRIES: u8 = 6;
+/// How much is retained, under the empty name: messages and bytes, big-endian.
+pub(crate) const RETAINED_TOTALS: u8 = 7;

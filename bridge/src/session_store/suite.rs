@@ -7,8 +7,8 @@ use chasqui_broker::message::{Identifiers, Message};
 use chasqui_broker::retained::Resume;
 use chasqui_broker::source::{ReadLimit, SourceId};
 use chasqui_broker::store::{
-    CursorMove, Cursors, Due, DueKind, Flight, FlightStage, Received, SessionKey, SessionRecord, Store,
-    StoreOp, StoredSubscription,
+    CursorMove, Cursors, Due, DueKind, Flight, FlightStage, Received, RetainedTotals, SessionKey,
+    SessionRecord, Store, StoreOp, StoredSubscription,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -22,7 +22,7 @@ type Story<S> = (&'static str, fn(&S));
 
 /// Runs every story on a store of its own.
 pub(crate) fn every_story<S: Store>(fresh: impl Fn() -> S) {
-    let stories: [Story<S>; 13] = [
+    let stories: [Story<S>; 14] = [
         ("a session is what was put", a_session_is_what_was_put),
         ("cursors move one by one", cursors_move_one_by_one),
         ("what was received is remembered until it is released", what_was_received_is_remembered),
@@ -33,6 +33,7 @@ pub(crate) fn every_story<S: Store>(fresh: impl Fn() -> S) {
         ("what another session gets leaves the queue", what_another_session_gets_leaves_the_queue),
         ("a removed session leaves nothing behind", a_removed_session_leaves_nothing_behind),
         ("retained messages are found by filter", retained_messages_are_found_by_filter),
+        ("retained messages are counted and expire", retained_messages_are_counted_and_expire),
         ("sessions with plain filters are listed", sessions_with_plain_filters_are_listed),
         ("what is due comes in order", what_is_due_comes_in_order),
         ("commits are done in order", commits_are_done_in_order),
@@ -419,6 +420,36 @@ fn retained_messages_are_found_by_filter<S: Store>(store: &S) {
         assert_eq!(found.len(), 300);
         assert!(found.is_sorted(), "in topic order");
     }
+}
+
+fn retained_messages_are_counted_and_expire<S: Store>(store: &S) {
+    let topic = |topic: &str| ByteStr::try_from(topic).unwrap();
+    assert_eq!(store.retained_totals().unwrap(), None);
+    assert_eq!(store.retained_at("a/b").unwrap(), None);
+    let totals = RetainedTotals { messages: 301, bytes: u64::MAX };
+    let mut ops: Vec<StoreOp> = (0..300).map(|n| StoreOp::Retain(message(&format!("{n}"), "x"))).collect();
+    ops.extend([StoreOp::Retain(message("$a/b", "y")), StoreOp::PutRetainedTotals(totals)]);
+    ops.extend(
+        [(9, "c"), (7, "a/b"), (u64::MAX, "a"), (7, "a")].map(|(at, of)| StoreOp::PutExpiry(at, topic(of))),
+    );
+    commit(store, ops);
+    assert_eq!(store.retained_totals().unwrap(), Some(totals));
+    assert_eq!(&store.retained_at("$a/b").unwrap().unwrap().payload[..], b"y");
+    assert_eq!(store.retained_at("$a").unwrap(), None);
+    let mut all = Vec::new();
+    store.each_retained(&mut |message| all.push(message.topic)).unwrap();
+    assert_eq!(all.len(), 301);
+    all.dedup();
+    assert!(all.len() == 301 && all.contains(&topic("$a/b")));
+
+    assert_eq!(store.expired(6, 10).unwrap(), []);
+    assert_eq!(store.expired(7, 10).unwrap(), [(7, topic("a")), (7, topic("a/b"))]);
+    assert_eq!(store.expired(u64::MAX, 3).unwrap().len(), 3);
+    // As one message takes the place of another: what is removed and put in one commit is put.
+    let again = [StoreOp::RemoveExpiry(7, topic("a")), StoreOp::PutExpiry(7, topic("a"))];
+    commit(store, again.into_iter().chain([StoreOp::RemoveExpiry(7, topic("a/b"))]).collect());
+    assert_eq!(store.expired(8, 10).unwrap(), [(7, topic("a"))]);
+    assert_eq!(store.expired(u64::MAX, 10).unwrap().len(), 3);
 }
 
 fn sessions_with_plain_filters_are_listed<S: Store>(store: &S) {

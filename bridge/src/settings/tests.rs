@@ -45,6 +45,7 @@ fn defaults_are_the_limits_of_the_protocol() {
     assert_eq!(settings.limits.packet_bytes.0, limits::PACKET_MAX_BYTES as u64);
     assert_eq!(settings.limits.connect_packet_bytes.0, limits::PACKET_BEFORE_CONNECT_MAX_BYTES as u64);
     assert_eq!(settings.limits.connect_wait.as_millis(), u128::from(limits::CONNECT_WAIT_MS));
+    assert_eq!(settings.limits.topic_levels as usize, limits::TOPIC_MAX_LEVELS);
     assert_eq!(settings.sessions.inflight_window, u32::from(limits::WINDOW_V311));
     assert_eq!(settings.sessions.expiry_max.as_millis(), u128::from(limits::SESSION_EXPIRY_MAX_MS));
     assert_eq!(settings.storage.overlay_bytes.0, limits::OVERLAY_MAX_BYTES as u64);
@@ -68,6 +69,8 @@ fn bounds_keep_what_limits_rely_on() {
         size(bounds("storage.segment_bytes").0) > limits::BATCH_MAX_BYTES,
         "the largest batch fits a segment"
     );
+    let levels: usize = bounds("limits.topic_levels").0.parse().expect("a number");
+    assert!(levels >= limits::DEEPEST_TOPIC_LEVELS, "every topic of the contract can be published");
     let window: u16 = bounds("sessions.inflight_window").1.parse().expect("a window is 16 bits");
     assert!(window < limits::PACKET_ID_DISTANCE);
 }

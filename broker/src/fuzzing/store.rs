@@ -1,11 +1,8 @@
 //! A store whose commits become durable when the list of operations says so, and that loses the others in a crash.
 
-use crate::retained::Resume;
-use crate::source::{Read, ReadLimit};
 use crate::store::ram::RamStore;
-use crate::store::{
-    Committed, CursorMove, Cursors, Due, RetainedPage, SessionKey, Store, StoreError, StoreOp, StoredSession,
-};
+use crate::store::{Committed, CursorMove, Cursors, SessionKey, Store, StoreOp};
+use crate::store_below;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,6 +47,13 @@ impl HeldStore {
     /// What a process finds that starts on what an earlier one left.
     pub(super) fn on(durable: Arc<RamStore>) -> HeldStore {
         HeldStore { durable, held: Mutex::default(), at_once: AtomicBool::new(true), noted: Mutex::default() }
+    }
+
+    /// Forgets what waits: nobody is told of it. It holds on to the broker, and the broker to this.
+    pub(super) fn lose(&self) {
+        // Dropped without the lock: what goes with it may hand over more.
+        let lost = std::mem::take(&mut *self.held.lock());
+        drop(lost);
     }
 
     /// What is durable: all that a crash leaves.
@@ -123,34 +127,8 @@ fn note_cursors(noted: &mut Vec<Noted>, cursors: &Cursors) {
 }
 
 impl Store for HeldStore {
-    fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>, StoreError> {
-        self.durable.session(key)
-    }
-
-    fn read_queue(&self, key: &SessionKey, after: u64, limit: ReadLimit) -> Result<Read, StoreError> {
-        self.durable.read_queue(key, after, limit)
-    }
-
-    fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError> {
-        self.durable.queue_end(key)
-    }
-
-    fn retained(
-        &self,
-        filter: &str,
-        resume: Option<&Resume>,
-        max_items: usize,
-    ) -> Result<RetainedPage, StoreError> {
-        self.durable.retained(filter, resume, max_items)
-    }
-
-    fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError> {
-        self.durable.plain_sessions(visit)
-    }
-
-    fn due(&self, from_ms: u64, to_ms: u64, max_items: usize) -> Result<Vec<Due>, StoreError> {
-        self.durable.due(from_ms, to_ms, max_items)
-    }
+    store_below!(durable: session read_queue queue_end retained retained_at retained_totals each_retained);
+    store_below!(durable: expired plain_sessions due);
 
     fn commit(&self, ops: Vec<StoreOp>, done: Option<Committed>) {
         self.note(&ops, false);

@@ -3,24 +3,26 @@
 //! Every connection is a future that is polled here by hand, so that nothing happens but what the history says, and the same history
 //! always happens in the same way.
 
+mod acts;
+
 use super::application::{Application, message};
-use super::client::{Client, Connection, Outgoing, Request, Seen, Sent};
+use super::client::{Client, Connection, Seen, Sent};
 use super::ledger::Stream;
-use super::operation::{AckKind, Expiry, Filter, Hello, Level, Manner, Operation, Topic};
+use super::operation::{AckKind, Expiry, Hello, Level, Manner, Operation, Topic};
 use super::pipe::Pipe;
 use super::store::{HeldStore, Noted};
 use crate::Broker;
 use crate::broker::Inner;
 use crate::codec::client::{self, ServerPacket};
-use crate::codec::packet::{ack, connect, disconnect, ping, publish, subscribe, unsubscribe};
+use crate::codec::packet::{connect, disconnect, ping};
 use crate::codec::{
-    AckOut, ByteStr, Connack, Connect, ConnectProperties, Disconnect, DisconnectProperties, Filters, Limits,
-    PacketId, PacketType, Peer, PublishOut, PublishProperties, QoS, ReasonCode, RetainHandling, Subscribe,
-    SubscriptionOptions, Unsubscribe, UserProperties, Version,
+    ByteStr, Connack, Connect, ConnectProperties, Disconnect, DisconnectProperties, Limits, Peer,
+    PublishProperties, QoS, ReasonCode, Version,
 };
 use crate::config::{Clock, Config};
 use crate::link::Bounds;
 use crate::store::ram::RamStore;
+use acts::{encode_ack, encode_publish, large};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -224,7 +226,7 @@ impl World {
                 self.tasks.swap_remove(index);
             }
         }
-        Err("a connection spins".to_owned())
+        Err("a connection, or the removal of what has expired, spins".to_owned())
     }
 
     fn judge(&mut self) -> Verdict {
@@ -323,10 +325,14 @@ impl World {
         pipe.send(&out);
         self.incoming.clear();
         self.connection = Some((pipe, Connection::new(hello, usize::from(receive_maximum))));
-        let future = crate::net::serve_one(Arc::clone(self.inner()), end);
+        self.run(crate::net::serve_one(Arc::clone(self.inner()), end));
+        Ok(())
+    }
+
+    /// Polls a future with the others from now on.
+    fn run(&mut self, future: impl Future<Output = ()> + 'static) {
         let woken = Arc::new(Flag(AtomicBool::new(true)));
         self.tasks.push(Task { future: Box::pin(tokio::task::unconstrained(future)), woken });
-        Ok(())
     }
 
     /// CONNACK is here.
@@ -468,7 +474,7 @@ impl World {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         if !self.tasks.is_empty() {
-            return Err("a connection does not end".to_owned());
+            return Err("a connection, or the removal of what has expired, does not end".to_owned());
         }
         self.start_again();
         Ok(())
@@ -491,184 +497,12 @@ impl World {
 
     fn start_again(&mut self) {
         self.application.forget_questions();
+        self.store.lose();
         self.store = Arc::new(HeldStore::on(self.store.durable()));
         self.broker = start(&self.clock, &self.application, &self.store);
         if let Stored::Yes(Some(at_ms)) = self.stored {
             // A session that was connected counts as disconnected now.
             self.stored = if self.now_ms() < at_ms { Stored::Yes(Some(at_ms)) } else { Stored::Unsure };
-        }
-    }
-
-    fn free_id(&self, near: u8) -> u16 {
-        let taken = |id: &u16| self.client.outgoing.iter().any(|one| one.id == *id);
-        let first = u16::from(near % 8) + 1;
-        (first..first + 64).find(|id| !taken(id)).unwrap_or(first)
-    }
-
-    fn publish(&mut self, topic: Topic, manner: Manner, near: u8) {
-        let (open, id, now_ms) = (self.client.outgoing.len(), self.free_id(near), self.now_ms());
-        let Some(connection) = self.up() else { return };
-        let qos = if QoS::from(manner.qos) > connection.max_qos { Level::Q1 } else { manner.qos };
-        if qos > Level::Q0 && open >= connection.window.min(8) {
-            return;
-        }
-        let number = self.client.ledger.add(topic.as_str(), Stream::Own, qos);
-        if let Some(entry) = self.client.ledger.get(number) {
-            entry.expires_ms = (manner.expires && self.version == Version::V5).then_some(now_ms + 1_000);
-            entry.large = manner.large;
-        }
-        // It is sent away for it on 3.1.1, and does not try again [MQTT-3.3.5-2].
-        let hopeless = qos > Level::Q0 && topic == Topic::Refused && self.version == Version::V311;
-        let outgoing = Outgoing { id, number, topic: topic.as_str(), qos, manner, stage: Sent::Published };
-        let mut out = Vec::new();
-        encode_publish(&mut out, self.peer(), &outgoing, false, true);
-        let Some((_, connection)) = &mut self.connection else { return };
-        connection.stray |= hopeless;
-        if qos > Level::Q0 && !hopeless {
-            self.client.outgoing.push(outgoing);
-            connection.published(outgoing);
-        }
-        self.say(&out);
-    }
-
-    /// Under an id that is in use: a client that does this is promised nothing about either message.
-    fn publish_over(&mut self, topic: Topic, qos: Level, id: u8) {
-        let id = u16::from(id % 8) + 1;
-        let used = self.client.outgoing.iter().position(|one| one.id == id);
-        let manner = Manner { qos, retain: false, expires: false, large: false };
-        let Some(index) = used.filter(|_| qos > Level::Q0) else {
-            return self.publish(topic, manner, id as u8);
-        };
-        let Some(connection) = self.up() else { return };
-        // At QoS 2 it would be taken for the other one, or the next one for it.
-        let qos = Level::Q1;
-        connection.stray = true;
-        let old = self.client.outgoing[index].number;
-        let number = self.client.ledger.add(topic.as_str(), Stream::Own, qos);
-        for number in [old, number] {
-            if let Some(entry) = self.client.ledger.get(number) {
-                entry.repeated = true;
-                entry.excused = true;
-            }
-        }
-        let over = Outgoing { id, number, topic: topic.as_str(), qos, manner, stage: Sent::Published };
-        let mut out = Vec::new();
-        encode_publish(&mut out, self.peer(), &over, false, true);
-        let Some((_, connection)) = &mut self.connection else { return };
-        connection.published(over);
-        self.say(&out);
-    }
-
-    fn release(&mut self, which: usize) {
-        if self.up().is_none() {
-            return;
-        }
-        let recorded: Vec<usize> = (0..self.client.outgoing.len())
-            .filter(|index| self.client.outgoing[*index].stage == Sent::Recorded)
-            .collect();
-        let Some(index) = which.checked_rem(recorded.len()).map(|which| recorded[which]) else { return };
-        self.client.outgoing[index].stage = Sent::Released;
-        let mut out = Vec::new();
-        encode_ack(
-            &mut out,
-            self.peer(),
-            AckKind::Pubrel,
-            self.client.outgoing[index].id,
-            ReasonCode::Success,
-        );
-        self.say(&out);
-    }
-
-    fn receive(&mut self, count: usize) -> Verdict {
-        let Some((_, connection)) = &mut self.connection else { return Ok(()) };
-        for _ in 0..count.max(1) {
-            if !self.client.receive(connection)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether there was anything to answer.
-    fn acknowledge(&mut self, which: usize, refuse: bool) -> bool {
-        if self.up().is_none() {
-            return false;
-        }
-        let Some((_, connection)) = &mut self.connection else { return false };
-        let Some((kind, id, refuse)) = self.client.acknowledge(connection, which, refuse) else {
-            return false;
-        };
-        let reason = if refuse { ReasonCode::ImplementationSpecificError } else { ReasonCode::Success };
-        let mut out = Vec::new();
-        encode_ack(&mut out, self.peer(), kind, id, reason);
-        self.say(&out);
-        true
-    }
-
-    fn stray(&mut self, kind: AckKind, choice: u8) {
-        if self.up().is_none() {
-            return;
-        }
-        let Some((_, connection)) = &mut self.connection else { return };
-        // One that is in flight, or one that never was.
-        let known: Vec<u16> = connection.in_flight.keys().copied().collect();
-        let far = 60_000 + u16::from(choice);
-        let id = known.get(usize::from(choice)).copied().unwrap_or(far);
-        self.client.stray(connection, kind, id);
-        let mut out = Vec::new();
-        encode_ack(&mut out, self.peer(), kind, id, ReasonCode::Success);
-        self.say(&out);
-    }
-
-    fn next_request(&mut self) -> PacketId {
-        self.next_request = self.next_request % 1_000 + 1;
-        PacketId::new(1_000 + self.next_request).unwrap_or(PacketId::MIN)
-    }
-
-    fn subscribe(&mut self, filter: Filter, qos: Level, handling: u8, no_local: bool) {
-        if self.up().is_none() {
-            return;
-        }
-        let packet_id = self.next_request();
-        let retain_handling = match handling % 3 {
-            0 => RetainHandling::Send,
-            1 => RetainHandling::SendIfNew,
-            _ => RetainHandling::DoNotSend,
-        };
-        let options = match self.version {
-            Version::V311 => SubscriptionOptions::qos(qos.into()),
-            Version::V5 => {
-                SubscriptionOptions { no_local, retain_handling, ..SubscriptionOptions::qos(qos.into()) }
-            }
-        };
-        let Some(filters) = Filters::<SubscriptionOptions>::new([(filter.as_str(), options)]) else { return };
-        let packet =
-            Subscribe { packet_id, subscription_id: None, user_properties: UserProperties::new(), filters };
-        let mut out = Vec::new();
-        if subscribe::encode(&mut out, &self.peer(), &packet).is_ok()
-            && let Some(connection) = self.up()
-        {
-            connection.requests.push_back(Request::Subscribe(packet_id.get(), filter, qos));
-            self.client.asks(filter, qos, options.no_local);
-            self.say(&out);
-        }
-    }
-
-    fn unsubscribe(&mut self, filter: Filter) {
-        if self.up().is_none() {
-            return;
-        }
-        let packet_id = self.next_request();
-        let Some(filters) = Filters::<()>::new([filter.as_str()]) else { return };
-        let packet = Unsubscribe { packet_id, user_properties: UserProperties::new(), filters };
-        let mut out = Vec::new();
-        if unsubscribe::encode(&mut out, &self.peer(), &packet).is_ok()
-            && let Some(connection) = self.up()
-        {
-            connection.requests.push_back(Request::Unsubscribe(packet_id.get(), filter));
-            self.client.subscriptions.remove(&filter);
-            self.client.release_debts();
-            self.say(&out);
         }
     }
 
@@ -769,6 +603,8 @@ impl World {
         let inner = Arc::clone(self.inner());
         inner.timers.tick(self.now_ms());
         inner.take_due().await;
+        let now_ms = self.now_ms();
+        self.run(async move { inner.remove_expired(now_ms).await });
         if let Stored::Yes(Some(at_ms)) = self.stored
             && self.now_ms() >= at_ms
         {
@@ -833,43 +669,4 @@ impl Topic {
             Topic::Nobody => "q",
         }
     }
-}
-
-fn large(number: u64) -> Bytes {
-    let mut payload = number.to_be_bytes().to_vec();
-    payload.resize(LARGE_PAYLOAD, b'x');
-    payload.into()
-}
-
-fn encode_publish(out: &mut Vec<u8>, peer: Peer, publish: &Outgoing, dup: bool, expires: bool) {
-    let manner = publish.manner;
-    let payload = if manner.large {
-        large(publish.number)
-    } else {
-        Bytes::copy_from_slice(&publish.number.to_be_bytes())
-    };
-    let properties = PublishProperties {
-        message_expiry_interval: (manner.expires && expires).then_some(1),
-        ..PublishProperties::default()
-    };
-    let packet = PublishOut {
-        qos: publish.qos.into(),
-        retain: manner.retain,
-        dup,
-        packet_id: PacketId::new(publish.id).filter(|_| publish.qos > Level::Q0),
-        properties: Some(&properties),
-        ..PublishOut::new(publish.topic, &payload)
-    };
-    publish::encode(out, &peer, &packet).expect("short");
-}
-
-fn encode_ack(out: &mut Vec<u8>, peer: Peer, kind: AckKind, id: u16, reason: ReasonCode) {
-    let kind = match kind {
-        AckKind::Puback => PacketType::Puback,
-        AckKind::Pubrec => PacketType::Pubrec,
-        AckKind::Pubrel => PacketType::Pubrel,
-        AckKind::Pubcomp => PacketType::Pubcomp,
-    };
-    let packet_id = PacketId::new(id).unwrap_or(PacketId::MIN);
-    ack::encode(out, &peer, kind, &AckOut::reason(packet_id, reason)).expect("short");
 }

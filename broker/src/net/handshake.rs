@@ -12,6 +12,7 @@ use crate::broker::Inner;
 use crate::codec::packet::{connack, connect};
 use crate::codec::{ByteStr, Connack, ConnackProperties, Connect, Limits, Packet, Peer, ReasonCode, Version};
 use crate::hook::{Ask, Client, Grant, Occasion};
+use crate::quota::{Place, Publisher};
 use crate::registry::Claim;
 use crate::session::{Close, PACKET_ID_DISTANCE, Session, Terms, Turn};
 use crate::sharing::Leaving;
@@ -202,6 +203,8 @@ async fn admit<S: Stream>(
         inner.hook.disconnected(&client);
     }
     let (mut session, session_present) = opened?;
+    let of_owner = claim.place.as_ref().and_then(Place::rates);
+    session.publishes_as(Publisher::new(inner.config.publish_rates, origin.rates.clone(), of_owner));
     if let Some(authentication) = authentication {
         session.authenticated_by(authentication);
     }

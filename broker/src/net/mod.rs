@@ -22,7 +22,7 @@ pub(crate) use under_way::UnderWay;
 pub(crate) use handshake::commit;
 
 use crate::broker::Inner;
-use crate::quota::{Places, Rate, Refusal, prefix_of};
+use crate::quota::{Allowance, Place, Places, Refusal, SharedRates, prefix_of};
 use layers::{Failed, Layered, Secured, Step};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,13 +56,16 @@ pub(crate) struct Origin {
     pub(crate) listener: Arc<ListenerOptions>,
     /// What the client certificate says, where one was shown.
     pub(crate) certificate: Option<Result<Certificate, NoUser>>,
+    /// What is published from its address is held to.
+    pub(crate) rates: Option<Arc<SharedRates>>,
 }
 
 /// Accepts connections until the broker stops.
 pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
     let mut stopping = inner.stopping();
     let options = Arc::new(listener.options);
-    let here = Places::new(inner.config.max_connections_per_listener, Rate::UNLIMITED);
+    let most = inner.config.max_connections_per_listener;
+    let here = Places::new(Allowance { most, ..Allowance::default() });
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
@@ -99,12 +102,13 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
             inner.stats.connections_refused_full.count();
             continue;
         };
+        let rates = from_address.as_ref().and_then(Place::rates);
         let places = (open, from_address, at_listener);
         socket::prepare(&stream, inner.config.dead_peer);
         let (newcomer, displaced) = inner.under_way.enter(inner.config.connect_timeout);
         inner.stats.handshakes_displaced.add(u64::from(displaced));
         let inner = Arc::clone(&inner);
-        let origin = Origin { peer, listener: Arc::clone(&options), certificate: None };
+        let origin = Origin { peer, listener: Arc::clone(&options), certificate: None, rates };
         if matches!(options.transport, Transport::Tcp) {
             tokio::spawn(async move {
                 connection::serve(inner, stream, origin, newcomer).await;
@@ -166,6 +170,7 @@ pub(crate) async fn serve_one<S: Stream>(inner: Arc<Inner>, stream: S) {
         peer: SocketAddr::from(([127, 0, 0, 1], 1)),
         listener: Arc::new(ListenerOptions::default()),
         certificate: None,
+        rates: None,
     };
     connection::serve(inner, stream, origin, newcomer).await;
 }

@@ -4,8 +4,9 @@
 //! has asked too often lately.
 
 mod places;
+mod publisher;
 mod rate;
 
-pub(crate) use places::{Place, Places, Refusal, prefix_of};
-pub(crate) use rate::PublishRates;
-pub use rate::Rate;
+pub(crate) use places::{Allowance, Place, Places, Refusal, prefix_of};
+pub(crate) use publisher::{Publisher, SharedRates};
+pub use rate::{PublishRates, Rate};

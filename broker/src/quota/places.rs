@@ -1,6 +1,7 @@
-//! Places for connections, by whoever they are for: so many at once, and so many new ones each second.
+//! Places for connections, by whoever they are for: so many at once, so many new ones each second, and rates that those who have one share.
 
-use super::rate::{Bucket, Rate};
+use super::publisher::SharedRates;
+use super::rate::{Bucket, PublishRates, Rate};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, Hash};
@@ -20,10 +21,37 @@ pub(crate) enum Refusal {
     TooFast,
 }
 
+/// What each key may have.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Allowance {
+    /// Places at once; 0 for any number.
+    pub(crate) most: u32,
+    /// New ones.
+    pub(crate) rate: Rate,
+    /// What is published from all of them.
+    pub(crate) publishes: PublishRates,
+}
+
+impl Allowance {
+    fn is_limited(&self) -> bool {
+        self.most > 0 || self.rate.is_limited() || self.publishes.is_limited()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Held {
     open: u32,
     asked: Bucket,
+    /// Only where publishes are limited.
+    rates: Option<Arc<SharedRates>>,
+}
+
+impl Held {
+    fn is_as_new(&self, now_ms: u64) -> bool {
+        self.open == 0
+            && self.asked.is_full(now_ms)
+            && self.rates.as_ref().is_none_or(|rates| rates.is_full(now_ms))
+    }
 }
 
 type Shard<K> = Mutex<HashMap<K, Held, foldhash::fast::RandomState>>;
@@ -33,9 +61,7 @@ type Shard<K> = Mutex<HashMap<K, Held, foldhash::fast::RandomState>>;
 pub(crate) struct Places<K> {
     shards: Vec<Shard<K>>,
     hasher: foldhash::fast::RandomState,
-    /// At once; 0 for any number.
-    most: u32,
-    rate: Rate,
+    allowance: Allowance,
 }
 
 /// A place, until it is dropped.
@@ -43,32 +69,44 @@ pub(crate) struct Places<K> {
 pub(crate) struct Place<K: Hash + Eq> {
     all: Arc<Places<K>>,
     key: K,
+    rates: Option<Arc<SharedRates>>,
+}
+
+impl<K: Hash + Eq> Place<K> {
+    /// What is published from here is held to, together with that from others' places for the same key.
+    pub(crate) fn rates(&self) -> Option<Arc<SharedRates>> {
+        self.rates.clone()
+    }
 }
 
 impl<K: Hash + Eq + Clone> Places<K> {
-    pub(crate) fn new(most: u32, rate: Rate) -> Arc<Places<K>> {
+    pub(crate) fn new(allowance: Allowance) -> Arc<Places<K>> {
         let shards = (0..SHARDS).map(|_| Shard::default()).collect();
-        Arc::new(Places { shards, hasher: foldhash::fast::RandomState::default(), most, rate })
+        Arc::new(Places { shards, hasher: foldhash::fast::RandomState::default(), allowance })
     }
 
     /// A place for this key; `None` where places are not limited.
     pub(crate) fn enter(self: &Arc<Self>, key: &K, now_ms: u64) -> Result<Option<Place<K>>, Refusal> {
-        if self.most == 0 && !self.rate.is_limited() {
+        let Allowance { most, rate, publishes } = self.allowance;
+        if !self.allowance.is_limited() {
             return Ok(None);
         }
         let mut shard = self.shard(key).lock();
         if shard.len() >= MANY && !shard.contains_key(key) {
-            shard.retain(|_, held| held.open > 0 || !held.asked.is_full(now_ms));
+            shard.retain(|_, held| !held.is_as_new(now_ms));
         }
         let held = shard.entry(key.clone()).or_default();
-        if self.most > 0 && held.open >= self.most {
+        if most > 0 && held.open >= most {
             return Err(Refusal::Full);
         }
-        if self.rate.is_limited() && !held.asked.try_take(self.rate, now_ms) {
+        if rate.is_limited() && !held.asked.try_take(rate, now_ms) {
             return Err(Refusal::TooFast);
         }
         held.open += 1;
-        Ok(Some(Place { all: Arc::clone(self), key: key.clone() }))
+        if publishes.is_limited() && held.rates.is_none() {
+            held.rates = Some(Arc::new(SharedRates::new(publishes)));
+        }
+        Ok(Some(Place { all: Arc::clone(self), key: key.clone(), rates: held.rates.clone() }))
     }
 }
 
@@ -83,8 +121,9 @@ impl<K: Hash + Eq> Drop for Place<K> {
         let mut shard = self.all.shard(&self.key).lock();
         let Some(held) = shard.get_mut(&self.key) else { return };
         held.open -= 1;
-        // How often it asked is remembered until it is forgiven, where that counts.
-        if held.open == 0 && !self.all.rate.is_limited() {
+        // How often it asked, and how much it published, is remembered until it is forgiven, where that counts.
+        let Allowance { rate, publishes, .. } = self.all.allowance;
+        if held.open == 0 && !rate.is_limited() && !publishes.is_limited() {
             shard.remove(&self.key);
         }
     }
@@ -103,11 +142,12 @@ pub(crate) fn prefix_of(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Publisher;
     use super::*;
 
     #[test]
     fn places_are_given_up_to_the_limit_and_come_back() {
-        let places = Places::new(2, Rate::UNLIMITED);
+        let places = Places::new(Allowance { most: 2, ..Allowance::default() });
         let first = places.enter(&"a", 0).unwrap();
         let _second = places.enter(&"a", 0).unwrap();
         assert_eq!(places.enter(&"a", 0).err(), Some(Refusal::Full));
@@ -118,7 +158,8 @@ mod tests {
 
     #[test]
     fn who_asks_too_often_is_refused_for_a_while() {
-        let places = Places::new(0, Rate { per_second: 1, burst: 2 });
+        let places =
+            Places::new(Allowance { rate: Rate { per_second: 1, burst: 2 }, ..Allowance::default() });
         for _ in 0..2 {
             drop(places.enter(&1, 5_000).unwrap());
         }
@@ -129,23 +170,38 @@ mod tests {
 
     #[test]
     fn keys_that_have_nothing_any_more_are_forgotten() {
-        let places = Places::new(0, Rate::per_second(1));
+        let places = Places::new(Allowance { rate: Rate::per_second(1), ..Allowance::default() });
         for key in 0..100_000u32 {
             // One each millisecond: after a second nobody has anything.
             drop(places.enter(&key, u64::from(key)).unwrap());
         }
         let kept: usize = places.shards.iter().map(|shard| shard.lock().len()).sum();
         assert!(kept <= SHARDS * (MANY + 1), "{kept}");
-        let counted = Places::new(1, Rate::UNLIMITED);
+        let counted = Places::new(Allowance { most: 1, ..Allowance::default() });
         drop(counted.enter(&7, 0).unwrap());
         assert!(counted.shards.iter().all(|shard| shard.lock().is_empty()));
     }
 
     #[test]
     fn without_a_limit_nothing_is_kept() {
-        let places = Places::new(0, Rate::UNLIMITED);
+        let places = Places::new(Allowance::default());
         assert!(places.enter(&1, 0).unwrap().is_none());
         assert!(places.shards.iter().all(|shard| shard.lock().is_empty()));
+    }
+
+    #[test]
+    fn what_was_published_is_remembered_beyond_the_place() {
+        let messages = Rate::per_second(1);
+        let publishes = PublishRates { messages, ..PublishRates::UNLIMITED };
+        let places = Places::new(Allowance { publishes, ..Allowance::default() });
+        let publisher = |key| {
+            let place = places.enter(&key, 1_000).unwrap().unwrap();
+            (Publisher::new(PublishRates::UNLIMITED, place.rates(), None), place)
+        };
+        assert!(publisher(1).0.take(1, 1_000, 0));
+        assert!(!publisher(1).0.take(1, 1_000, 0));
+        assert!(publisher(2).0.take(1, 1_000, 0));
+        assert!(publisher(1).0.take(1, 2_000, 0));
     }
 
     #[test]

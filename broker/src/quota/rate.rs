@@ -68,34 +68,59 @@ impl Bucket {
     }
 }
 
-/// What one publisher has used of its rates.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct PublishRates {
+/// What a publisher is held to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PublishRates {
+    /// Messages.
+    pub messages: Rate,
+    /// Bytes of their topics and payloads.
+    pub bytes: Rate,
+}
+
+impl PublishRates {
+    /// No limit.
+    pub const UNLIMITED: PublishRates = PublishRates { messages: Rate::UNLIMITED, bytes: Rate::UNLIMITED };
+
+    /// Whether there is a limit.
+    pub const fn is_limited(self) -> bool {
+        self.messages.is_limited() || self.bytes.is_limited()
+    }
+}
+
+/// What has been used of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Used {
     messages: Bucket,
     bytes: Bucket,
 }
 
-impl PublishRates {
-    /// Takes a message of so many bytes; false, and nothing is taken, where it would have to be waited for longer than `most_ms`.
-    pub(crate) fn take(&mut self, rates: (Rate, Rate), bytes: usize, now_ms: u64, most_ms: u64) -> bool {
-        let mut taken = *self;
-        if rates.0.is_limited() {
-            taken.messages.take(rates.0, 1, now_ms);
+impl Used {
+    /// With a message of so many bytes more; `None` where it would have to be waited for longer than `most_ms`.
+    pub(crate) fn with(
+        mut self,
+        rates: PublishRates,
+        bytes: usize,
+        now_ms: u64,
+        most_ms: u64,
+    ) -> Option<Used> {
+        if rates.messages.is_limited() {
+            self.messages.take(rates.messages, 1, now_ms);
         }
-        if rates.1.is_limited() {
-            taken.bytes.take(rates.1, bytes as u64, now_ms);
+        if rates.bytes.is_limited() {
+            self.bytes.take(rates.bytes, bytes as u64, now_ms);
         }
-        let is_near = taken.ready_ms(rates) <= now_ms.saturating_add(most_ms);
-        if is_near {
-            *self = taken;
-        }
-        is_near
+        (self.ready_ms(rates) <= now_ms.saturating_add(most_ms)).then_some(self)
     }
 
-    /// When the publisher may go on, Unix milliseconds.
-    pub(crate) fn ready_ms(&self, rates: (Rate, Rate)) -> u64 {
+    /// When nothing is owed, Unix milliseconds.
+    pub(crate) fn ready_ms(self, rates: PublishRates) -> u64 {
         let of = |bucket: Bucket, rate: Rate| if rate.is_limited() { bucket.ready_ms(rate) } else { 0 };
-        of(self.messages, rates.0).max(of(self.bytes, rates.1))
+        of(self.messages, rates.messages).max(of(self.bytes, rates.bytes))
+    }
+
+    /// Whether it is as good as new.
+    pub(crate) fn is_full(self, now_ms: u64) -> bool {
+        self.messages.is_full(now_ms) && self.bytes.is_full(now_ms)
     }
 }
 
@@ -118,16 +143,15 @@ mod tests {
 
     #[test]
     fn a_debt_is_waited_for_and_a_long_one_is_not_made() {
-        let rates = (Rate::UNLIMITED, Rate { per_second: 1_000, burst: 1_000 });
-        let mut used = PublishRates::default();
-        assert!(used.take(rates, 1_000, 0, 5_000));
+        let rates = PublishRates { bytes: Rate::per_second(1_000), ..PublishRates::UNLIMITED };
+        let used = Used::default().with(rates, 1_000, 0, 5_000).unwrap();
         assert_eq!(used.ready_ms(rates), 0);
-        assert!(used.take(rates, 3_000, 0, 5_000));
+        let used = used.with(rates, 3_000, 0, 5_000).unwrap();
         assert_eq!(used.ready_ms(rates), 3_000);
-        assert!(!used.take(rates, 3_000, 0, 5_000));
-        assert_eq!(used.ready_ms(rates), 3_000, "what is refused is not taken");
-        assert!(used.take(rates, 3_000, 1_000, 5_000));
+        assert_eq!(used.with(rates, 3_000, 0, 5_000), None);
+        let used = used.with(rates, 3_000, 1_000, 5_000).unwrap();
         assert_eq!(used.ready_ms(rates), 6_000);
+        assert!(!used.is_full(6_999) && used.is_full(7_000));
     }
 
     proptest! {

@@ -36,7 +36,7 @@ use crate::codec::{
 use crate::config::Config;
 use crate::hook::{Client, Hook};
 use crate::link::{Bounds, Delivery, Event};
-use crate::quota::PublishRates;
+use crate::quota::Publisher;
 use crate::shared::SharedMessage;
 use crate::source::SourceId;
 use crate::stats::Stats;
@@ -105,7 +105,7 @@ pub(crate) struct Session {
     recheck: Recheck,
     routes: RouteCache,
     aliases_in: aliases::Incoming,
-    rates: PublishRates,
+    publisher: Publisher,
     aliases_out: aliases::Outgoing,
     authentication: Option<Box<Authentication>>,
     will: Option<StoredWill>,
@@ -147,7 +147,7 @@ impl Session {
             recheck: Recheck::default(),
             routes: RouteCache::default(),
             aliases_in: aliases::Incoming::default(),
-            rates: PublishRates::default(),
+            publisher: Publisher::default(),
             aliases_out: aliases::Outgoing::new(terms.aliases),
             authentication: None,
             will,
@@ -334,7 +334,7 @@ impl Session {
     /// When the session next wants [`Event::Timer`], Unix milliseconds.
     pub(crate) fn deadline(&self, cx: &Context<'_>) -> u64 {
         let feeds = self.feeds.iter().filter_map(Feed::wakes_at).min();
-        let rates = (!self.is_in_time(cx)).then(|| self.rates.ready_ms(cx.config.publish_rates()));
+        let rates = (!self.is_in_time(cx)).then(|| self.publisher.ready_ms());
         self.silent_at().into_iter().chain(feeds).chain(rates).min().unwrap_or(u64::MAX)
     }
 

@@ -8,6 +8,7 @@ use crate::codec::{Ack, AckOut, PacketId, PacketType, Publish, QoS, ReasonCode, 
 use crate::hook::{Command, Outcome, Route};
 use crate::message::{Identifiers, Message};
 use crate::mutation::{Mutation, mutated};
+use crate::quota::Publisher;
 use crate::store::Received;
 use std::fmt::Write as _;
 
@@ -44,7 +45,7 @@ impl Session {
                 self.acks.open(packet_id, publish.qos)
             }
         };
-        if cx.config.limits_publishers() && !self.takes_at_its_rate(&publish, cx) {
+        if self.publisher.is_limited() && !self.takes_at_its_rate(&publish, cx) {
             cx.stats.publishes_refused_rate.count();
             cx.stats.publishes_refused.count();
             if token != 0 {
@@ -91,11 +92,16 @@ impl Session {
         Ok(())
     }
 
+    /// What the client's publishes are held to.
+    pub(crate) fn publishes_as(&mut self, publisher: Publisher) {
+        self.publisher = publisher;
+    }
+
     /// Takes a publish off the client's rates; false where it would have to wait too long.
     fn takes_at_its_rate(&mut self, publish: &Publish, cx: &Context<'_>) -> bool {
         let bytes = publish.topic.len() + publish.payload.len();
         let most_ms = cx.config.max_rate_wait.as_millis() as u64;
-        let takes = self.rates.take(cx.config.publish_rates(), bytes, cx.now_ms, most_ms);
+        let takes = self.publisher.take(bytes, cx.now_ms, most_ms);
         if takes && !self.is_in_time(cx) {
             cx.stats.publishers_slowed.count();
         }
@@ -104,7 +110,7 @@ impl Session {
 
     /// Whether the client owes no time for what it has published: until then nothing more is read from it.
     pub(super) fn is_in_time(&self, cx: &Context<'_>) -> bool {
-        !cx.config.limits_publishers() || self.rates.ready_ms(cx.config.publish_rates()) <= cx.now_ms
+        !self.publisher.is_limited() || self.publisher.ready_ms() <= cx.now_ms
     }
 
     /// Publishes of the client that count against the server's Receive Maximum.

@@ -3,6 +3,7 @@
 //! [`ram::RamStore`] is the twin for tests and for use without a disk. What `commit` acknowledges is durable in the
 //! terms of the implementation; the broker sends no success code before.
 
+mod below;
 pub mod ram;
 pub mod record;
 
@@ -186,6 +187,12 @@ pub enum StoreOp {
     Retain(Message),
     /// Removes the retained message of a topic.
     Unretain(ByteStr),
+    /// Adds to the index of when retained messages expire: Unix milliseconds, and the topic.
+    PutExpiry(u64, ByteStr),
+    /// Removes from that index.
+    RemoveExpiry(u64, ByteStr),
+    /// Writes how much is retained once this is committed.
+    PutRetainedTotals(RetainedTotals),
     /// Adds to the due-time index.
     PutDue(Due),
     /// Removes from the due-time index.
@@ -204,11 +211,18 @@ pub struct RetainedPage {
     pub resume: Option<Resume>,
 }
 
+/// How much is retained, expired messages that are not removed yet included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetainedTotals {
+    /// Retained messages.
+    pub messages: u64,
+    /// Bytes of them, as [`Message::weight`] counts.
+    pub bytes: u64,
+}
+
 /// How much the store holds: what it knows without a scan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Retained messages.
-    pub retained: Option<u64>,
     /// Messages in all: retained, and in the queues of sessions.
     pub stored: Option<u64>,
     /// Bytes of their payloads.
@@ -234,6 +248,18 @@ pub trait Store: Send + Sync + 'static {
         resume: Option<&Resume>,
         max_items: usize,
     ) -> Result<RetainedPage, StoreError>;
+
+    /// The retained message of one topic, whether or not it has expired.
+    fn retained_at(&self, topic: &str) -> Result<Option<Message>, StoreError>;
+
+    /// What [`StoreOp::PutRetainedTotals`] wrote last; `None` if it never did.
+    fn retained_totals(&self) -> Result<Option<RetainedTotals>, StoreError>;
+
+    /// All retained messages, for a start that finds no totals.
+    fn each_retained(&self, visit: &mut dyn FnMut(Message)) -> Result<(), StoreError>;
+
+    /// Retained messages that expire at this time or before, soonest first: when, and the topic.
+    fn expired(&self, to_ms: u64, max_items: usize) -> Result<Vec<(u64, ByteStr)>, StoreError>;
 
     /// How much it holds, for `$SYS`. Asked at an interval: keep it cheap.
     fn held(&self) -> Held {

@@ -3,9 +3,10 @@
 //! A commit is done when the call returns. Nothing outlives the process, so no session of an earlier process is ever found.
 
 use super::{
-    Committed, CursorMove, Cursors, Due, Held, Received, RetainedPage, SessionKey, SessionRecord, Store,
-    StoreError, StoreOp, StoredSession,
+    Committed, CursorMove, Cursors, Due, Held, Received, RetainedPage, RetainedTotals, SessionKey,
+    SessionRecord, Store, StoreError, StoreOp, StoredSession,
 };
+use crate::codec::ByteStr;
 use crate::config::{Clock, SystemClock};
 use crate::message::Message;
 use crate::retained::{PageLimits, RamTopics, Resume, match_retained};
@@ -28,6 +29,8 @@ struct Tables {
     received: BTreeMap<SessionKey, BTreeMap<u16, u64>>,
     queues: BTreeMap<SessionKey, Queue>,
     retained: RamTopics<Message>,
+    expiries: BTreeSet<(u64, ByteStr)>,
+    retained_totals: Option<RetainedTotals>,
     due: BTreeSet<(u64, SessionKey, u8)>,
     /// Messages that wait in queues, and bytes of payload of everything.
     queued: u64,
@@ -54,6 +57,8 @@ impl RamStore {
             received: BTreeMap::new(),
             queues: BTreeMap::new(),
             retained: RamTopics::new(Message::weight),
+            expiries: BTreeSet::new(),
+            retained_totals: None,
             due: BTreeSet::new(),
             queued: 0,
             bytes: 0,
@@ -95,8 +100,10 @@ impl Tables {
                 }
             }
             StoreOp::Dequeue(key, position) => {
-                if let Some(queue) = self.queues.get_mut(&key) {
-                    queue.messages.remove(&position);
+                let queue = self.queues.get_mut(&key);
+                if let Some(message) = queue.and_then(|queue| queue.messages.remove(&position)) {
+                    self.queued -= 1;
+                    self.bytes -= message.payload.len() as u64;
                 }
             }
             StoreOp::Retain(message) => {
@@ -111,6 +118,13 @@ impl Tables {
                 let old = self.retained.remove(&topic);
                 self.bytes -= old.map_or(0, |old| old.payload.len() as u64);
             }
+            StoreOp::PutExpiry(at_ms, topic) => {
+                self.expiries.insert((at_ms, topic.detached()));
+            }
+            StoreOp::RemoveExpiry(at_ms, topic) => {
+                self.expiries.remove(&(at_ms, topic));
+            }
+            StoreOp::PutRetainedTotals(totals) => self.retained_totals = Some(totals),
             StoreOp::PutDue(due) => {
                 self.due.insert((due.at_ms, due.session, due.kind as u8));
             }
@@ -197,14 +211,30 @@ impl Store for RamStore {
         Ok(RetainedPage { messages, resume: page.resume })
     }
 
+    fn retained_at(&self, topic: &str) -> Result<Option<Message>, StoreError> {
+        Ok(self.tables.lock().retained.get(topic).cloned())
+    }
+
+    fn retained_totals(&self) -> Result<Option<RetainedTotals>, StoreError> {
+        Ok(self.tables.lock().retained_totals)
+    }
+
+    fn each_retained(&self, visit: &mut dyn FnMut(Message)) -> Result<(), StoreError> {
+        let messages: Vec<Message> = self.tables.lock().retained.values().cloned().collect();
+        messages.into_iter().for_each(visit);
+        Ok(())
+    }
+
+    fn expired(&self, to_ms: u64, max_items: usize) -> Result<Vec<(u64, ByteStr)>, StoreError> {
+        let tables = self.tables.lock();
+        let expired = tables.expiries.iter().take_while(|(at_ms, _)| *at_ms <= to_ms).take(max_items);
+        Ok(expired.cloned().collect())
+    }
+
     fn held(&self) -> Held {
         let tables = self.tables.lock();
-        let retained = tables.retained.len() as u64;
-        Held {
-            retained: Some(retained),
-            stored: Some(retained + tables.queued),
-            stored_bytes: Some(tables.bytes),
-        }
+        let stored = tables.retained.len() as u64 + tables.queued;
+        Held { stored: Some(stored), stored_bytes: Some(tables.bytes) }
     }
 
     fn plain_sessions(&self, visit: &mut dyn FnMut(SessionKey, StoredSession)) -> Result<(), StoreError> {

@@ -107,11 +107,19 @@ impl Sys {
 mod tests {
     use super::*;
     use crate::stats::Stats;
-    use crate::store::Held;
+    use crate::store::{Held, RetainedTotals};
 
     fn reading(stats: &Stats) -> Reading<'_> {
-        let held = Held::default();
-        Reading { stats, sessions: 0, connected: 0, subscriptions: 0, shared_subscriptions: 0, held }
+        let (retained, held) = (RetainedTotals::default(), Held::default());
+        Reading {
+            stats,
+            sessions: 0,
+            connected: 0,
+            subscriptions: 0,
+            shared_subscriptions: 0,
+            retained,
+            held,
+        }
     }
 
     fn topics(messages: &[Message]) -> Vec<&str> {

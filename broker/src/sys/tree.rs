@@ -5,7 +5,7 @@
 
 use super::load::{Load, SPANS};
 use crate::stats::Stats;
-use crate::store::Held;
+use crate::store::{Held, RetainedTotals};
 
 /// What there is to say, at one moment.
 pub(crate) struct Reading<'a> {
@@ -18,6 +18,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) subscriptions: u64,
     /// Shared ones among them.
     pub(crate) shared_subscriptions: u64,
+    /// What is retained.
+    pub(crate) retained: RetainedTotals,
     /// What the store holds.
     pub(crate) held: Held,
 }
@@ -84,9 +86,9 @@ impl Tree {
         ] {
             say(name, count.to_string());
         }
-        let Held { retained, stored, stored_bytes } = reading.held;
+        say("retained messages/count", reading.retained.messages.to_string());
+        let Held { stored, stored_bytes } = reading.held;
         for (name, count) in [
-            ("retained messages/count", retained),
             ("messages/stored", stored),
             ("store/messages/count", stored),
             ("store/messages/bytes", stored_bytes),
@@ -104,7 +106,8 @@ impl Tree {
                 say(&format!("load/{name}/{span}"), format!("{average:.2}"));
             }
         }
-        let own = reading.stats.all().into_iter();
+        let retained_bytes = ("retained_bytes", reading.retained.bytes);
+        let own = reading.stats.all().into_iter().chain([retained_bytes]);
         values.extend(own.map(|(name, count)| (format!("$SYS/chasqui/{name}"), count.to_string())));
         // The last one, and different each time: who sees it has seen all the others.
         values.push(("$SYS/broker/uptime".to_owned(), format!("{uptime_s} seconds")));
@@ -124,7 +127,8 @@ mod tests {
             connected: 2,
             subscriptions: 7,
             shared_subscriptions: 0,
-            held: Held { retained: Some(3), stored: Some(9), stored_bytes: Some(900) },
+            retained: RetainedTotals { messages: 3, bytes: 400 },
+            held: Held { stored: Some(9), stored_bytes: Some(900) },
         }
     }
 
@@ -180,7 +184,7 @@ mod tests {
     fn what_the_store_does_not_know_is_not_said() {
         let stats = Stats::default();
         let values = Tree::default().values(&Reading { held: Held::default(), ..reading(&stats) }, 1.0, 1);
-        let unknown = ["$SYS/broker/store", "$SYS/broker/retained", "$SYS/broker/messages/stored"];
+        let unknown = ["$SYS/broker/store", "$SYS/broker/messages/stored"];
         assert!(values.iter().all(|(topic, _)| unknown.iter().all(|prefix| !topic.starts_with(prefix))));
     }
 }
