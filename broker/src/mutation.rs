@@ -44,6 +44,16 @@ mutations! {
     KeepsEmptyClientId,
     /// Bytes behind the last field do not matter.
     TakesTrailingBytes,
+    /// A text frame of a WebSocket is as good as a binary one.
+    TakesTextFrames,
+    /// A WebSocket needs no subprotocol.
+    TakesAnySubprotocol,
+    /// The subprotocol of a WebSocket is not answered.
+    ChoosesNoSubprotocol,
+    /// AUTH may name another method than CONNECT.
+    TakesAnotherMethod,
+    /// An AUTH of the server that asks for more has the code of one that begins anew.
+    AsksWithAnotherCode,
     /// Packets may be larger than the server takes.
     TakesLargePackets,
     /// Packets may be larger than the client takes.

@@ -7,6 +7,7 @@ use super::{Close, Session, Turn};
 use crate::codec::packet::auth;
 use crate::codec::{Auth, AuthProperties, ByteStr, ReasonCode};
 use crate::hook::{AuthStep, Exchange, Login};
+use crate::mutation::{Mutation, mutated};
 use bytes::Bytes;
 
 /// How the client came in, where that was by a method.
@@ -37,7 +38,9 @@ pub(crate) fn step_packet(reason: ReasonCode, method: &ByteStr, data: Option<Byt
         authentication_data: data,
         ..AuthProperties::default()
     };
-    Auth { reason, properties }
+    let asks = reason == ReasonCode::ContinueAuthentication;
+    let other = asks && mutated(Mutation::AsksWithAnotherCode);
+    Auth { reason: if other { ReasonCode::ReAuthenticate } else { reason }, properties }
 }
 
 impl Session {
@@ -52,7 +55,8 @@ impl Session {
         let Some(authentication) = &mut self.authentication else {
             return refuse("AUTH without an authentication method in CONNECT [MQTT-4.12.0-6]");
         };
-        if packet.properties.authentication_method.as_ref() != Some(&authentication.method) {
+        let is_its_own = packet.properties.authentication_method.as_ref() == Some(&authentication.method);
+        if !is_its_own && !mutated(Mutation::TakesAnotherMethod) {
             return refuse("AUTH with another method than CONNECT [MQTT-4.12.0-5]");
         }
         let begins = packet.reason == ReasonCode::ReAuthenticate;

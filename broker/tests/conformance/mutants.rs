@@ -181,6 +181,11 @@ const MUTANTS: &[(Mutation, Of, &str)] = &[
         V5("4.8.2-5"),
         "shared::a_qos_2_message_that_was_begun_goes_to_nobody_else_when_the_session_ends",
     ),
+    (Mutation::AsksWithAnotherCode, V5("4.12.0-2"), "auth::the_server_asks_and_says_the_method_of_connect"),
+    (Mutation::TakesAnotherMethod, V5("4.12.0-5"), "auth::an_answer_of_another_method_or_code_is_refused"),
+    (Mutation::TakesTextFrames, V311("6.0.0-1"), "transport::a_text_frame_closes"),
+    (Mutation::TakesAnySubprotocol, V5("6.0.0-3"), "transport::the_subprotocol_is_mqtt"),
+    (Mutation::ChoosesNoSubprotocol, V311("6.0.0-4"), "transport::the_subprotocol_is_mqtt"),
     (Mutation::FoldsTopics, V311("4.7.3-4"), "topics::topics_are_compared_as_they_are"),
 ];
 

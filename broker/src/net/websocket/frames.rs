@@ -3,6 +3,7 @@
 //! MQTT packets do not care where frames begin and end [MQTT-6.0.0-2], so payload is unmasked where it lies and handed on at once: nothing
 //! is gathered, whatever length a frame claims to have. What is kept is the beginning of a header, and a ping to be answered.
 
+use crate::mutation::{Mutation, mutated};
 use smallvec::SmallVec;
 use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
@@ -149,10 +150,10 @@ impl Frames {
         }
         self.left = length;
         self.kind = match frame.opcode {
-            OpCode::Data(Data::Text) => return Err(Violation::Text),
-            OpCode::Data(Data::Binary) if self.fragmented => return Err(Violation::Fragment),
+            OpCode::Data(Data::Text) if !mutated(Mutation::TakesTextFrames) => return Err(Violation::Text),
+            OpCode::Data(Data::Binary | Data::Text) if self.fragmented => return Err(Violation::Fragment),
             OpCode::Data(Data::Continue) if !self.fragmented => return Err(Violation::Fragment),
-            OpCode::Data(Data::Binary | Data::Continue) => {
+            OpCode::Data(Data::Binary | Data::Text | Data::Continue) => {
                 self.fragmented = !frame.is_final;
                 Kind::Data
             }

@@ -3,6 +3,7 @@
 //! Everything but an upgrade to MQTT at [`PATH`] is answered with a status and a sentence, and closed.
 
 use super::WebSocket;
+use crate::mutation::{Mutation, mutated};
 use crate::net::Stream;
 use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -133,10 +134,13 @@ fn answer(request: &[u8]) -> Result<Vec<u8>, Refusal> {
     let offered = request.headers().get_all("Sec-WebSocket-Protocol");
     let mut offered =
         offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    if !offered.any(|protocol| protocol.trim() == SUBPROTOCOL) {
+    let is_offered = offered.any(|protocol| protocol.trim() == SUBPROTOCOL);
+    if !is_offered && !mutated(Mutation::TakesAnySubprotocol) {
         return Err(Refusal::Subprotocol);
     }
-    response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    if !mutated(Mutation::ChoosesNoSubprotocol) {
+        response.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    }
     let mut out = Vec::new();
     write_response(&mut out, &response).map_err(|_| Refusal::Malformed)?;
     Ok(out)
