@@ -78,11 +78,19 @@ unit: ## Rust tests and documentation examples
 bench: ## What operations take among many others' things, and beside silent connections: medians and ratios
 	@scripts/setup.sh build
 	cargo bench --locked --package chasqui-broker --bench growth --bench connect_under_silence
+	cargo bench --locked --package chasqui-bridge --bench growth
 
 .PHONY: fuzz
 fuzz: ## Random histories of a session, for longer than `make unit` does (RUNS=number, FUZZ_SEED=number)
 	@scripts/setup.sh build
 	FUZZ_RUNS=$(or $(RUNS),100000) cargo test --locked --package chasqui-broker --lib no_history -- --nocapture
+
+# Coverage needs flags that only a nightly compiler takes, or a stable one that is told to.
+.PHONY: guided
+guided: ## Fuzzing guided by coverage (TARGET=session or codec, SECONDS=number)
+	@scripts/setup.sh build fuzz
+	RUSTC_BOOTSTRAP=1 $(TOOLS)/bin/cargo-fuzz run --target-dir "$$CARGO_TARGET_DIR/fuzz" $(or $(TARGET),session) -- \
+		-max_total_time=$(or $(SECONDS),600) -print_final_stats=1
 
 .PHONY: mutations
 mutations: ## Break the broker's rules one by one: the test of each must notice

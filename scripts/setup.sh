@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what building and testing Chasqui need, and nothing that is there already.
 #
-#   scripts/setup.sh [part ...]      parts: build clients python node deny; all of them when none is named
+#   scripts/setup.sh [part ...]      parts: build clients python node deny fuzz; all of them but fuzz when none is named
 #
 #   build    a C++ compiler, libclang and clang (RocksDB and its bindings), ccache; checks Rust
 #   clients  mosquitto_pub and mosquitto_sub, and openssl, which makes their certificates
 #   python   Python with Paho and a protobuf compiler, in a virtual environment of its own
 #   node     Node with MQTT.js, in a folder of its own
 #   deny     cargo-deny, built once from crates.io
+#   fuzz     cargo-fuzz, built once from crates.io
 #
 # Debian packages are installed by root; anyone else is told in one sentence what is missing. Nothing is fetched or
 # written when all is there. Runs at the same time wait for each other.
@@ -19,6 +20,7 @@ venv="$cache/chasqui-venv"
 node="$cache/chasqui-node"
 tools="$cache/chasqui-tools"
 deny_version=0.20.2
+fuzz_version=0.13.2
 
 fail() {
     echo "setup: $*" >&2
@@ -70,11 +72,11 @@ find_missing() {
             has node || missing+=(nodejs)
             has npm || missing+=(npm)
             ;;
-        deny)
+        deny | fuzz)
             has gcc || missing+=(gcc)
             ;;
         *)
-            fail "there is no part '$part': use build, clients, python, node or deny."
+            fail "there is no part '$part': use build, clients, python, node, deny or fuzz."
             ;;
         esac
     done
@@ -117,15 +119,21 @@ ensure_node() {
     echo "$stamp" >"$node/chasqui-stamp"
 }
 
-# Unoptimised and without its network part: compiles in about a minute, and reads one lock file.
-ensure_deny() {
-    [ "$("$tools/bin/cargo-deny" --version 2>/dev/null)" = "cargo-deny $deny_version" ] && return
-    echo "setup: building cargo-deny $deny_version"
-    local target
+# Installs a cargo command of this version, unoptimised: name, version, more flags.
+ensure_cargo_tool() {
+    local name="$1" version="$2" target
+    shift 2
+    [ "$("$tools/bin/$name" --version 2>/dev/null)" = "$name $version" ] && return
+    echo "setup: building $name $version"
     target=$(mktemp -d)
     CARGO_TARGET_DIR="$target" CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 cargo install --quiet --locked --debug \
-        --no-default-features --root "$tools" "cargo-deny@$deny_version"
+        --root "$tools" "$@" "$name@$version"
     rm -rf -- "$target"
+}
+
+# Without its network part: compiles in about a minute, and reads one lock file.
+ensure_deny() {
+    ensure_cargo_tool cargo-deny "$deny_version" --no-default-features
 }
 
 parts=("$@")
@@ -144,5 +152,6 @@ for part in "${parts[@]}"; do
     python) ensure_venv ;;
     node) ensure_node ;;
     deny) check_rust && ensure_deny ;;
+    fuzz) check_rust && ensure_cargo_tool cargo-fuzz "$fuzz_version" ;;
     esac
 done
