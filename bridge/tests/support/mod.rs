@@ -1,7 +1,7 @@
 //! The service for tests to speak to: in this process, over real sockets, on a store whose flushes can be held back, whose power can be
 //! cut, and on which it can be started again. Clients are those of the testkit; [`chat`] knows what they say to each other.
 
-#![allow(dead_code, unreachable_pub)] // Each test binary uses its own part.
+#![allow(dead_code, unused_imports, unreachable_pub)] // Each test binary uses its own part.
 
 pub mod chat;
 

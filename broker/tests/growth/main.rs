@@ -1,16 +1,17 @@
 //! What others have costs nobody anything: with 10, 1,000 and 100,000 offline sessions, filters and retained messages, what a client does
 //! takes the same, counted in allocations and their bytes. `benches/growth.rs` measures the time.
 
+mod operations;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;
 
 use chasqui_broker::codec::client::ServerPacket;
 use chasqui_broker::codec::{QoS, Version};
+use operations::OPERATIONS;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use world::OPERATIONS;
 
 /// Counts what is allocated.
 struct Counting;
@@ -49,11 +50,11 @@ fn now() -> (usize, usize) {
 /// Allocations and bytes of each operation.
 async fn counted(others: usize) -> [(usize, usize); OPERATIONS.len()] {
     let server = world::among(others).await;
-    let mut listener = world::listener(&server).await;
+    let mut listener = operations::listener(server.address).await;
     let mut least = [(usize::MAX, usize::MAX); OPERATIONS.len()];
     for _ in 0..ROUNDS {
         let mut begun = (0, 0);
-        world::once(&server, &mut listener, |operation, over| {
+        operations::once(server.address, &mut listener, |operation, over| {
             if over {
                 let (allocations, bytes) = now();
                 let least = &mut least[operation];
