@@ -2,6 +2,8 @@
 //!
 //! One read and one write each turn, from and into buffers that connections share: an idle connection holds none.
 
+mod end;
+
 use super::count;
 use super::handshake::{commit, welcome};
 use super::input::Input;
@@ -19,7 +21,7 @@ use crate::router::MatchCache;
 use crate::session::{AuthWork, Close, Context, RouteChange, Session, SourceReader, Turn};
 use crate::source::{Read, ReadLimit, SourceId, SourceKind};
 use crate::stats::Traffic;
-use crate::store::{Due, DueKind, RetainedPage, StoreError, StoreOp};
+use crate::store::{RetainedPage, StoreError, StoreOp};
 use crate::topic::is_system;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -27,7 +29,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncWriteExt, ReadBuf};
+use tokio::io::ReadBuf;
 
 /// Bytes taken from a socket at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -35,8 +37,6 @@ const READ_BYTES: usize = 64 * 1024;
 const ROUNDS: usize = 8;
 /// How long a client that is told to go may take to take its last packet.
 pub(super) const GOODBYE: Duration = Duration::from_secs(1);
-/// How long the end of a connection waits for what is to be carried out once.
-const LAST_ANSWERS: Duration = Duration::from_secs(30);
 /// Buffers each thread keeps for connections that have something to write.
 const SPARE_BUFFERS: usize = 64;
 
@@ -434,136 +434,6 @@ impl<S: Stream> Connection<S> {
         self.input.take(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
-
-    /// The connection is over: say so, publish the will, store what is kept, let the next one in.
-    pub(super) async fn finish(mut self, close: Close) {
-        match close {
-            Close::Server(code, sentence) => {
-                tracing::debug!(client_id = &*self.session.client.session.client_id, "closing: {sentence}");
-                self.session.say_goodbye(code, sentence);
-                self.last_words().await;
-            }
-            Close::Said => self.last_words().await,
-            Close::Client if S::SAYS_GOODBYE => self.last_words().await,
-            Close::Client | Close::Network => {}
-        }
-        // Closed before anything else, so that the client does not wait for the store.
-        let Connection { inner, stream, mut session, claim, .. } = self;
-        drop(stream);
-        if session.awaits_exactly_once() {
-            last_answers(&mut session, &claim.link).await;
-        }
-        for source in session.sources() {
-            inner.sources.detach(source, &claim.link);
-        }
-        let client = Arc::clone(&session.client);
-        if claim.link.is_outgrown() {
-            session.end_with_connection();
-        }
-        let now_ms = inner.config.clock.now_ms();
-        let will_is_due = session.record(now_ms).will_at_ms().is_some_and(|at_ms| at_ms <= now_ms);
-        if will_is_due && let Some(will) = session.take_will() {
-            inner.publish_will(&client, will.message).await;
-        }
-        let mut ops = Vec::new();
-        let kept = store_end(&inner, &mut session, &claim.link, &mut ops);
-        let handed_on = inner.hand_on_end(&mut session, &claim, kept).await;
-        let stored = match handed_on {
-            // What could not be handed on is kept with the session, which the next start ends.
-            Err(error) if !kept => Err(error),
-            handed_on => {
-                if let Err(error) = handed_on {
-                    inner.stats.store_errors.count();
-                    tracing::error!("what waits for a session stays with it, and goes to no other: {error}");
-                }
-                if ops.is_empty() { Ok(()) } else { commit(&inner, ops).await }
-            }
-        };
-        if let Err(error) = stored {
-            inner.stats.store_errors.count();
-            tracing::error!("the end of a session could not be stored: {error}");
-        }
-        if !kept {
-            inner.hook.ended(&client.session);
-        }
-        inner.hook.disconnected(&client);
-        drop(claim);
-    }
-
-    async fn last_words(&mut self) {
-        self.count_out();
-        let rest = &self.session.out[self.written..];
-        self.inner.stats.bytes_sent.add(rest.len() as u64);
-        // A client that does not take them in time goes without.
-        let _ = tokio::time::timeout(GOODBYE, self.stream.write_all(rest)).await;
-        let _ = tokio::time::timeout(GOODBYE, self.stream.shutdown()).await;
-    }
-}
-
-/// Waits for the answers to QoS 2 publishes that are being carried out: a next connection repeats them, and has to find them done,
-/// or not.
-async fn last_answers(session: &mut Session, link: &Link) {
-    let mut events = Vec::new();
-    let answered = poll_fn(|cx| {
-        loop {
-            events.clear();
-            link.take(&mut events, cx.waker());
-            if events.is_empty() {
-                return Poll::Pending;
-            }
-            for event in events.drain(..) {
-                // The store takes nothing more: there will be no answer.
-                if let Event::Close(ReasonCode::ImplementationSpecificError, _) = event {
-                    return Poll::Ready(());
-                }
-                session.event_at_the_end(event);
-            }
-            if !session.awaits_exactly_once() {
-                return Poll::Ready(());
-            }
-        }
-    });
-    if tokio::time::timeout(LAST_ANSWERS, answered).await.is_err() {
-        tracing::error!(
-            client_id = &*session.client.session.client_id,
-            "QoS 2 publishes were not answered in time: if they are repeated they may be carried out twice"
-        );
-    }
-}
-
-/// What is to be stored of a session whose connection is over, and whether the session is.
-fn store_end(inner: &Arc<Inner>, session: &mut Session, link: &Arc<Link>, ops: &mut Vec<StoreOp>) -> bool {
-    let client: Arc<Client> = Arc::clone(&session.client);
-    let key = &client.session;
-    let now_ms = inner.config.clock.now_ms();
-    let kept = !session.record(now_ms).ends_with_connection();
-    if client.persistent {
-        ops.push(StoreOp::RemoveDue(Due { at_ms: 0, kind: DueKind::Connected, session: key.clone() }));
-    }
-    if kept && client.persistent {
-        if session.subscriptions().iter().any(|subscription| subscription.plain) {
-            inner.registry.keep(key);
-        } else {
-            inner.registry.release(key);
-        }
-        inner.step_back(link, session.subscriptions());
-        let record = session.record(now_ms);
-        ops.extend(Inner::due_entries(key, &record).into_iter().map(StoreOp::PutDue));
-        ops.push(StoreOp::PutSession(key.clone(), Box::new(record)));
-        ops.push(StoreOp::PutCursors(key.clone(), session.cursors()));
-        return true;
-    }
-    inner.unroute(link, session.subscriptions());
-    link.end_queue();
-    inner.registry.release(key);
-    if client.persistent {
-        ops.push(StoreOp::RemoveSession(key.clone()));
-    }
-    if link.is_outgrown() {
-        ops.push(StoreOp::RemoveDue(Due::outgrown(key.clone())));
-        link.forget_outgrown();
-    }
-    false
 }
 
 impl Inner {
