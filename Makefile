@@ -80,6 +80,14 @@ bench: ## What operations take among many others' things, and beside silent conn
 	cargo bench --locked --package chasqui-broker --bench growth --bench connect_under_silence
 	cargo bench --locked --package chasqui-bridge --bench growth
 
+.PHONY: peers
+peers: ## Chasqui beside mosquitto, rumqttd, NATS and RabbitMQ, and the table: bench/RESULTS.md (ONLY=names, RUN=seconds)
+	@scripts/setup.sh build clients peers
+	cargo build --release --locked --package chasqui-bridge --bin chasqui
+	cargo build --release --locked --package chasqui-bench
+	python3 bench/peers/run.py --chasqui "$$CARGO_TARGET_DIR/release/chasqui" --bench "$$CARGO_TARGET_DIR/release/chasqui-bench" \
+		--only "$(ONLY)" --seconds $(or $(RUN),20) --out bench/RESULTS.md
+
 .PHONY: fuzz
 fuzz: ## Random histories of a session, for longer than `make unit` does (RUNS=number, FUZZ_SEED=number)
 	@scripts/setup.sh build

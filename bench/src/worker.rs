@@ -1,0 +1,466 @@
+//! A thread that drives its share of the clients: readiness, reads, writes, and the clock of an open loop.
+
+use crate::client::{Broken, Client, Context, Manner};
+use crate::tally::Tally;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use socket2::{Domain, Socket, Type};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 256 * 1024;
+/// Readiness taken at once.
+const EVENTS: usize = 256;
+/// Connections of a worker that are being opened at once.
+const OPENING: usize = 128;
+/// How long a worker waits when nothing happens, nanoseconds: how late it may notice another phase.
+const PATIENCE_NS: u64 = 20_000_000;
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Clients connect and subscribe.
+    Connect,
+    /// Everything runs, and nothing counts yet.
+    WarmUp,
+    /// What happens counts.
+    Measure,
+    /// Nothing more is published; what is on its way arrives.
+    Drain,
+    /// It is over.
+    Stop,
+}
+
+/// What a worker tells while it runs.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Clients that are connected and subscribed.
+    pub ready: AtomicU64,
+    /// Messages received, in all.
+    pub delivered: AtomicU64,
+    /// Publishes acknowledged, in all.
+    pub acked: AtomicU64,
+    /// Publishes that are not, now.
+    pub in_flight: AtomicU64,
+    /// Cycles of churn, in all.
+    pub cycles: AtomicU64,
+    /// Connections that ended and were not to.
+    pub dead: AtomicU64,
+}
+
+/// What the workers of a run share.
+#[derive(Debug)]
+pub struct Shared {
+    phase: AtomicU8,
+    began: Instant,
+    /// What went wrong first.
+    pub trouble: Mutex<Option<String>>,
+}
+
+impl Phase {
+    fn next(self) -> Phase {
+        match self {
+            Phase::Connect => Phase::WarmUp,
+            Phase::WarmUp => Phase::Measure,
+            Phase::Measure => Phase::Drain,
+            Phase::Drain | Phase::Stop => Phase::Stop,
+        }
+    }
+}
+
+impl Shared {
+    /// A run that begins now.
+    #[allow(clippy::disallowed_methods)] // A load tool measures real time; this is the one place that reads it.
+    pub fn new() -> Shared {
+        let phase = AtomicU8::new(Phase::Connect as u8);
+        Shared { phase, began: Instant::now(), trouble: Mutex::new(None) }
+    }
+
+    /// Nanoseconds since the run began.
+    pub fn now_ns(&self) -> u64 {
+        self.began.elapsed().as_nanos() as u64
+    }
+
+    /// Goes on to another phase.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::SeqCst);
+    }
+
+    fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Connect,
+            1 => Phase::WarmUp,
+            2 => Phase::Measure,
+            3 => Phase::Drain,
+            _ => Phase::Stop,
+        }
+    }
+
+    fn note(&self, trouble: impl FnOnce() -> String) {
+        let mut first = self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        first.get_or_insert_with(trouble);
+    }
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared::new()
+    }
+}
+
+/// What a worker leaves behind.
+pub struct Outcome {
+    /// What happened while it counted.
+    pub measured: Tally,
+    /// What happened in all.
+    pub whole: Tally,
+    /// The clients, who know what they received.
+    pub clients: Vec<Client>,
+}
+
+struct Slot {
+    client: Client,
+    socket: Option<Socket>,
+    /// How much of the client's `out` is written.
+    written: usize,
+    /// It waits until the socket takes more.
+    blocked: bool,
+    /// It is on its way to being connected and subscribed.
+    opening: bool,
+    /// It was there once.
+    was_ready: bool,
+}
+
+/// See the module.
+pub struct Worker<'a> {
+    shared: &'a Shared,
+    progress: &'a Progress,
+    address: SocketAddr,
+    manner: Manner,
+    /// Between two publishes of this worker, nanoseconds; `None` where the window says when to publish.
+    interval_ns: Option<f64>,
+    slots: Vec<Slot>,
+    epoll: OwnedFd,
+    phase: Phase,
+    /// Slots that were opened for the first time: those before this one.
+    begun: usize,
+    opening: usize,
+    /// Slots to be opened again.
+    again: VecDeque<usize>,
+    /// Slots that publish, for an open loop.
+    publishers: Vec<usize>,
+    rate_began_ns: u64,
+    rate_done: u64,
+    tally: Tally,
+    before: Tally,
+    measured: Option<Tally>,
+    payload: Vec<u8>,
+}
+
+impl<'a> Worker<'a> {
+    /// Drives these clients; `rate` is how many messages they publish each second together.
+    pub fn new(
+        shared: &'a Shared,
+        progress: &'a Progress,
+        address: SocketAddr,
+        manner: Manner,
+        rate: Option<f64>,
+        clients: Vec<Client>,
+    ) -> io::Result<Worker<'a>> {
+        let slots: Vec<Slot> = clients
+            .into_iter()
+            .map(|client| Slot {
+                client,
+                socket: None,
+                written: 0,
+                blocked: false,
+                opening: false,
+                was_ready: false,
+            })
+            .collect();
+        let publishers =
+            (0..slots.len()).filter(|at| slots[*at].client.role.publishes_to.is_some()).collect();
+        Ok(Worker {
+            shared,
+            progress,
+            address,
+            manner,
+            interval_ns: rate.map(|rate| 1e9 / rate),
+            slots,
+            epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            phase: Phase::Connect,
+            begun: 0,
+            opening: 0,
+            again: VecDeque::new(),
+            publishers,
+            rate_began_ns: 0,
+            rate_done: 0,
+            tally: Tally::default(),
+            before: Tally::default(),
+            measured: None,
+            payload: Vec::new(),
+        })
+    }
+
+    /// Runs until the run is over.
+    pub fn run(mut self) -> io::Result<Outcome> {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            let phase = self.shared.phase();
+            while self.phase < phase {
+                self.enter(self.phase.next());
+            }
+            if phase == Phase::Stop {
+                break;
+            }
+            self.open_some()?;
+            self.wait(&mut events)?;
+            let now_ns = self.shared.now_ns();
+            for event in events.drain(..) {
+                self.happened(event, now_ns, &mut buffer)?;
+            }
+            if matches!(self.phase, Phase::WarmUp | Phase::Measure) && self.interval_ns.is_some() {
+                self.publish_what_is_due();
+            }
+            self.tell();
+        }
+        let mut whole = self.before;
+        whole.add(&self.tally);
+        Ok(Outcome {
+            measured: self.measured.unwrap_or_default(),
+            whole,
+            clients: self.slots.into_iter().map(|slot| slot.client).collect(),
+        })
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        match phase {
+            Phase::WarmUp => {
+                self.rate_began_ns = self.shared.now_ns();
+                if self.interval_ns.is_none() {
+                    for at in self.publishers.clone() {
+                        self.step(at, true, Client::fill_window);
+                    }
+                }
+            }
+            Phase::Measure => {
+                let before = std::mem::take(&mut self.tally);
+                self.before.add(&before);
+            }
+            Phase::Drain => {
+                let measured = std::mem::take(&mut self.tally);
+                self.before.add(&measured);
+                self.measured = Some(measured);
+            }
+            Phase::Connect | Phase::Stop => {}
+        }
+        self.phase = phase;
+    }
+
+    /// Lets a client take a step, and writes what it says.
+    fn step(&mut self, at: usize, publishing: bool, step: impl FnOnce(&mut Client, &mut Context<'_>)) {
+        let mut cx = Context {
+            manner: self.manner,
+            tally: &mut self.tally,
+            now_ns: self.shared.now_ns(),
+            publishing,
+            payload: &mut self.payload,
+        };
+        step(&mut self.slots[at].client, &mut cx);
+        self.flush(at);
+    }
+
+    fn open_some(&mut self) -> io::Result<()> {
+        while self.opening < OPENING {
+            let at = if self.begun < self.slots.len() {
+                self.begun += 1;
+                self.begun - 1
+            } else if let Some(at) = self.again.pop_front() {
+                at
+            } else {
+                return Ok(());
+            };
+            let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            socket.set_tcp_nodelay(true)?;
+            match socket.connect(&self.address.into()) {
+                Ok(()) => {}
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+                Err(error) => return Err(error),
+            }
+            let wanted = EventFlags::IN | EventFlags::OUT;
+            epoll::add(&self.epoll, &socket, EventData::new_u64(at as u64), wanted)?;
+            let slot = &mut self.slots[at];
+            slot.client.connected(self.manner);
+            slot.socket = Some(socket);
+            slot.written = 0;
+            slot.blocked = true;
+            slot.opening = true;
+            self.opening += 1;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
+        let now_ns = self.shared.now_ns();
+        let wait_ns = match self.interval_ns {
+            Some(_) if matches!(self.phase, Phase::WarmUp | Phase::Measure) => {
+                self.next_due_ns().saturating_sub(now_ns).min(PATIENCE_NS)
+            }
+            _ => PATIENCE_NS,
+        };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: wait_ns.cast_signed() };
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn happened(&mut self, event: Event, now_ns: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let (at, flags) = (event.data.u64() as usize, event.flags);
+        let Some(socket) = &self.slots[at].socket else { return Ok(()) };
+        if let Some(error) = socket.take_error()? {
+            if self.phase == Phase::Connect && !self.slots[at].was_ready {
+                return Err(error);
+            }
+            self.broken(at, &Broken::Closed);
+            return Ok(());
+        }
+        if flags.contains(EventFlags::OUT) && self.slots[at].blocked {
+            self.flush(at);
+        }
+        if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+            self.read(at, now_ns, buffer);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, at: usize, now_ns: u64, buffer: &mut [u8]) {
+        let slot = &mut self.slots[at];
+        let Some(socket) = &mut slot.socket else { return };
+        let count = match socket.read(buffer) {
+            Ok(0) => return self.broken(at, &Broken::Closed),
+            Ok(count) => count,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return,
+            Err(_) => return self.broken(at, &Broken::Closed),
+        };
+        let mut cx = Context {
+            manner: self.manner,
+            tally: &mut self.tally,
+            now_ns,
+            publishing: matches!(self.phase, Phase::WarmUp | Phase::Measure),
+            payload: &mut self.payload,
+        };
+        if let Err(broken) = slot.client.take(&buffer[..count], &mut cx) {
+            return self.broken(at, &broken);
+        }
+        if slot.client.is_ready() || slot.client.is_over() {
+            self.opened(at);
+        }
+        self.flush(at);
+    }
+
+    /// A client is connected and subscribed.
+    fn opened(&mut self, at: usize) {
+        let slot = &mut self.slots[at];
+        if std::mem::take(&mut slot.opening) {
+            self.opening -= 1;
+        }
+        if !slot.was_ready {
+            slot.was_ready = true;
+            self.progress.ready.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&mut self, at: usize) {
+        let slot = &mut self.slots[at];
+        let Some(socket) = &mut slot.socket else { return };
+        let mut blocked = false;
+        while slot.written < slot.client.out.len() {
+            match socket.write(&slot.client.out[slot.written..]) {
+                Ok(count) => {
+                    slot.written += count;
+                    self.tally.bytes_out += count as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    blocked = true;
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // The read that follows says what there is to say.
+                Err(_) => return,
+            }
+        }
+        if !blocked {
+            slot.client.out.clear();
+            slot.written = 0;
+        }
+        if blocked != slot.blocked {
+            slot.blocked = blocked;
+            let wanted = if blocked { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            // It was added, and is open.
+            let _ = epoll::modify(&self.epoll, &*socket, EventData::new_u64(at as u64), wanted);
+        }
+        if !blocked && slot.client.is_over() {
+            slot.socket = None;
+            if self.phase < Phase::Drain {
+                self.again.push_back(at);
+            }
+        }
+    }
+
+    /// A connection has ended that was not to.
+    fn broken(&mut self, at: usize, broken: &Broken) {
+        let slot = &mut self.slots[at];
+        slot.socket = None;
+        if std::mem::take(&mut slot.opening) {
+            self.opening -= 1;
+        }
+        self.progress.dead.fetch_add(1, Ordering::Relaxed);
+        let client_id = &slot.client.role.client_id;
+        self.shared.note(|| format!("{broken} ({client_id})"));
+    }
+
+    fn next_due_ns(&self) -> u64 {
+        let interval_ns = self.interval_ns.unwrap_or(0.0);
+        self.rate_began_ns + nth(self.rate_done, interval_ns)
+    }
+
+    /// Every message that is due, each with the time it was due at, however late it is.
+    fn publish_what_is_due(&mut self) {
+        while !self.publishers.is_empty() {
+            let due_ns = self.next_due_ns();
+            if due_ns > self.shared.now_ns() {
+                break;
+            }
+            let at = self.publishers[self.rate_done as usize % self.publishers.len()];
+            self.rate_done += 1;
+            self.step(at, false, |client, cx| client.publish(due_ns, cx));
+        }
+    }
+
+    fn tell(&self) {
+        let Progress { delivered, acked, cycles, in_flight, .. } = self.progress;
+        delivered.store(self.before.delivered + self.tally.delivered, Ordering::Relaxed);
+        acked.store(self.before.acked + self.tally.acked, Ordering::Relaxed);
+        cycles.store(self.before.cycles + self.tally.cycles, Ordering::Relaxed);
+        if self.phase == Phase::Drain {
+            let open = self.slots.iter().filter(|slot| slot.socket.is_some());
+            let flights: usize = open.map(|slot| slot.client.in_flight()).sum();
+            in_flight.store(flights as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, clippy::cast_sign_loss)] // Below 2^52, and never negative.
+fn nth(count: u64, interval_ns: f64) -> u64 {
+    (count as f64 * interval_ns) as u64
+}

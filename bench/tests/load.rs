@@ -1,0 +1,197 @@
+//! Every scenario against the real server, in this process; and against brokers that do what no broker should, which the tool must not
+//! take for good figures.
+
+use chasqui_bench::report::Report;
+use chasqui_bench::run::{self, Findings, Plan, RunError};
+use chasqui_bench::scenario::chat_pair::ChatPair;
+use chasqui_bench::scenario::churn::Churn;
+use chasqui_bench::scenario::fanout::Fanout;
+use chasqui_bench::scenario::idle::Idle;
+use chasqui_bench::scenario::pair::Pair;
+use chasqui_bench::scenario::rate::Rate;
+use chasqui_bridge::server::{self, Server};
+use chasqui_bridge::settings::{ByteSize, Settings};
+use chasqui_storage::Storage;
+use chasqui_storage::clock::SystemClock;
+use chasqui_storage::disk::RamDisk;
+use chasqui_storage::kv::ram::RamKv;
+use clap::{Args, Command, FromArgMatches};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// A server on a port of its own, with its store in memory.
+fn served<T>(test: impl FnOnce(SocketAddr) -> T) -> T {
+    let mut settings = Settings { dev: true, ..Settings::default() };
+    settings.storage.segment_bytes = ByteSize(16 << 20);
+    let clock = Arc::new(SystemClock);
+    let (disk, kv) = (Arc::new(RamDisk::new()), Arc::new(RamKv::new()));
+    let storage = Storage::open_with(disk, kv, Arc::clone(&clock) as _, server::options(&settings));
+    let storage = storage.expect("the store opens");
+    let runtime = Runtime::new().expect("threads");
+    let server = runtime.block_on(async move {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Server::start_on(&settings, storage, clock, vec![listener]).await.expect("the server starts")
+    });
+    let result = test(server.addresses()[0]);
+    runtime.block_on(server.stop()).expect("the server stops");
+    result
+}
+
+/// A scenario as its command line says it.
+fn scenario<S: Args + FromArgMatches>(arguments: &[&str]) -> S {
+    let command = S::augment_args(Command::new("scenario").no_binary_name(true));
+    let short = ["--seconds", "1", "--warm-up", "0"];
+    let matches = command.try_get_matches_from(arguments.iter().chain(&short)).expect("good arguments");
+    S::from_arg_matches(&matches).expect("good arguments")
+}
+
+fn found(plan: Plan, address: SocketAddr) -> Findings {
+    run::run(plan, address, None, &|_| {}).expect("the run goes through")
+}
+
+fn sound(name: &str, plan: Plan, address: SocketAddr) -> Report {
+    let clients = plan.roles.len();
+    let report = Report::new(name, clients, &found(plan, address));
+    assert!(report.is_sound(), "{report}");
+    assert_eq!((report.duplicated, report.out_of_order), (0, 0), "{report}");
+    report
+}
+
+#[test]
+fn plain_messages_arrive_at_every_qos_and_in_both_versions() {
+    served(|address| {
+        for mqtt in ["3.1.1", "5.0"] {
+            let rate: Rate = scenario(&["--clients", "10", "--qos", "0", "--mqtt", mqtt]);
+            assert!(sound("rate", rate.plan(), address).delivered_per_s > 0.0);
+            for qos in ["1", "2"] {
+                let arguments = ["--clients", "10", "--qos", qos, "--mqtt", mqtt, "--threads", "2"];
+                let pair: Pair = scenario(&arguments);
+                let report = sound("pair", pair.plan(), address);
+                assert!(report.delivered_per_s > 0.0 && report.acked_per_s > 0.0, "{report}");
+            }
+        }
+        let persistent: Pair = scenario(&["--clients", "10", "--persistent"]);
+        assert!(sound("pair", persistent.plan(), address).delivered_per_s > 0.0);
+    });
+}
+
+#[test]
+fn one_message_to_many_arrives_as_often() {
+    served(|address| {
+        let fanout: Fanout = scenario(&["--subscribers", "20"]);
+        let found = found(fanout.plan(), address);
+        assert!(found.measured.delivered >= 10 * found.measured.acked, "{found:?}");
+        assert_eq!((found.lost, found.dead), (0, 0));
+    });
+}
+
+#[test]
+fn a_rate_is_kept_and_its_latency_counts_from_when_a_message_was_due() {
+    served(|address| {
+        let rate: Rate = scenario(&["--clients", "20", "--rate", "500"]);
+        let found = found(rate.plan(), address);
+        let published = found.measured.published;
+        // What is late at one end of the second is made up for; what is at the edges is not.
+        assert!((400..=600).contains(&published), "{published} messages in a second at 500");
+        assert_eq!((found.lost, found.dead), (0, 0));
+        assert_eq!(found.measured.delivery_ns.len(), found.measured.delivered);
+    });
+}
+
+#[test]
+fn idle_clients_and_those_that_come_and_go_are_served() {
+    served(|address| {
+        let idle: Idle = scenario(&["--clients", "50"]);
+        assert_eq!(sound("idle", idle.plan(), address).delivered_per_s.to_bits(), 0);
+        for more in [&["--clean"][..], &[]] {
+            // More than are opened at once.
+            let churn: Churn = scenario(&[&["--clients", "300"], more].concat());
+            assert!(sound("churn", churn.plan(), address).cycles_per_s > 0.0);
+        }
+    });
+}
+
+#[test]
+fn messages_between_users_arrive_and_their_receipts_come_back() {
+    served(|address| {
+        for mqtt in ["3.1.1", "5.0"] {
+            let pair: ChatPair = scenario(&["--clients", "10", "--mqtt", mqtt]);
+            let found = found(pair.plan(), address);
+            assert_eq!((found.lost, found.dead, found.measured.refused), (0, 0, 0), "{found:?}");
+            assert!(found.measured.delivered > 0 && found.measured.others > 0, "{found:?}");
+        }
+    });
+}
+
+/// A broker that answers CONNECT with this, SUBSCRIBE with success, and each PUBLISH of QoS 1 with PUBACK, so many times; then it hangs
+/// up. It delivers nothing.
+fn hollow(connack: &'static [u8], publishes: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("loopback");
+            std::thread::spawn(move || {
+                let (mut buffer, mut acknowledged) = (Vec::new(), 0);
+                let mut bytes = [0; 4096];
+                while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                    buffer.extend_from_slice(&bytes[..count]);
+                    // Every packet of these tests is shorter than 128 bytes.
+                    while let Some(length) = buffer.get(1).map(|rest| 2 + usize::from(*rest)) {
+                        if buffer.len() < length {
+                            break;
+                        }
+                        let packet: Vec<u8> = buffer.drain(..length).collect();
+                        let answer = match packet[0] >> 4 {
+                            1 => connack.to_vec(),
+                            8 => vec![0x90, 3, packet[2], packet[3], 1],
+                            3 => {
+                                acknowledged += 1;
+                                let at = 4 + usize::from(packet[3]);
+                                vec![0x40, 2, packet[at], packet[at + 1]]
+                            }
+                            _ => Vec::new(),
+                        };
+                        if acknowledged > publishes || stream.write_all(&answer).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn what_was_acknowledged_and_did_not_arrive_is_lost() {
+    let rate: Rate = scenario(&["--clients", "4", "--rate", "100", "--size", "40"]);
+    let found = found(rate.plan(), hollow(b"\x20\x02\0\0", usize::MAX));
+    assert!(found.measured.acked > 0 && found.lost >= found.measured.acked, "{found:?}");
+    assert!(!Report::new("rate", 4, &found).is_sound());
+}
+
+#[test]
+fn a_run_in_which_connections_died_says_so() {
+    let pair: Pair = scenario(&["--clients", "4", "--size", "40"]);
+    let found = found(pair.plan(), hollow(b"\x20\x02\0\0", 3));
+    assert_eq!(found.dead, 4);
+    let report = Report::new("pair", 4, &found);
+    assert!(!report.is_sound() && report.to_string().contains("closed a connection"), "{report}");
+}
+
+#[test]
+fn who_cannot_be_measured_is_named() {
+    let pair = || scenario::<Pair>(&["--clients", "4"]).plan();
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it is bound");
+    let refused =
+        |plan, address| run::run(plan, address, None, &|_| {}).expect_err("there is nothing to find");
+    assert!(matches!(refused(pair(), nobody), RunError::NoBroker(..)));
+    let error = refused(pair(), hollow(b"\x20\x02\0\x05", 0)).to_string();
+    assert!(error.contains("0 of 4") && error.contains("0x05"), "{error}");
+    let many: Idle = scenario(&["--clients", "1000000"]);
+    let error = refused(many.plan(), nobody).to_string();
+    assert!(error.contains("ulimit -n 1000032"), "{error}");
+}
