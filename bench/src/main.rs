@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout)] // The report goes there.
 
+use chasqui_bench::html;
 use chasqui_bench::report::Report;
 use chasqui_bench::run::{self, Plan};
 use chasqui_bench::scenario::chat_pair::ChatPair;
@@ -11,8 +12,9 @@ use chasqui_bench::scenario::idle::Idle;
 use chasqui_bench::scenario::pair::Pair;
 use chasqui_bench::scenario::rate::Rate;
 use clap::{Parser, Subcommand};
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Load for MQTT brokers, and what they make of it.
@@ -28,6 +30,9 @@ struct Cli {
     /// Writes the figures to this file, as JSON.
     #[arg(long, global = true)]
     json: Option<PathBuf>,
+    /// Writes the report to this file, as HTML with plots.
+    #[arg(long, global = true)]
+    html: Option<PathBuf>,
     /// Says nothing while it runs.
     #[arg(long, global = true)]
     quiet: bool,
@@ -64,6 +69,17 @@ impl Scenario {
     }
 }
 
+fn write<'a>(cli: &'a Cli, report: &Report) -> Result<(), (&'a Path, io::Error)> {
+    if let Some(path) = &cli.json {
+        let json = serde_json::to_vec_pretty(report).map_err(io::Error::from);
+        json.and_then(|json| std::fs::write(path, json)).map_err(|error| (path.as_path(), error))?;
+    }
+    if let Some(path) = &cli.html {
+        std::fs::write(path, html::page(report)).map_err(|error| (path.as_path(), error))?;
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let (name, plan) = cli.scenario.plan();
@@ -82,14 +98,9 @@ fn main() -> ExitCode {
     };
     let report = Report::new(name, clients, &found);
     print!("{report}");
-    if let Some(path) = &cli.json {
-        let written = serde_json::to_vec_pretty(&report)
-            .map_err(std::io::Error::from)
-            .and_then(|json| std::fs::write(path, json));
-        if let Err(error) = written {
-            eprintln!("chasqui-bench: {} cannot be written: {error}", path.display());
-            return ExitCode::from(2);
-        }
+    if let Err((path, error)) = write(&cli, &report) {
+        eprintln!("chasqui-bench: {} cannot be written: {error}", path.display());
+        return ExitCode::from(2);
     }
     if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
