@@ -234,7 +234,13 @@ impl Model {
             }
             assert_eq!(reader.read_log(&id, from, 1000, 8).unwrap(), expected[..fit], "what fits in 8 bytes");
         }
-        assert_eq!(reader.last_seq(&id).unwrap(), all.last().map(|entry| entry.0), "the end of log {log}");
+        let last = all.last().map(|entry| entry.0);
+        assert_eq!(reader.last_seq(&id).unwrap(), last, "the end of log {log}");
+        let bound = reader.seq_bound(&id).unwrap();
+        assert!(
+            bound >= last,
+            "{bound:?} is a number that no entry of log {log} is behind, and {last:?} is there"
+        );
     }
 
     fn check_states(&self, group: u8, reader: &Reader) {

@@ -159,7 +159,8 @@ impl SessionStore {
         batch: &mut Batch,
     ) -> Option<Leaving> {
         let (from, to) = (cursors::queue_position(old), cursors::queue_position(&new));
-        if from < to {
+        // A queue that begins has nothing in reach that could leave it; a range deletion for each session would be in every reader's way.
+        if 0 < from && from < to {
             batch.trim(&name::queue(session), from + 1, to.saturating_add(1));
         } else if to < from {
             // It tells which positions were given out.
@@ -177,7 +178,7 @@ impl SessionStore {
             }
             StoreOp::RemoveSession(session) => {
                 let last_queued =
-                    self.reader.last_seq(&name::queue(session)).map_err(store_error)?.unwrap_or(0);
+                    self.reader.seq_bound(&name::queue(session)).map_err(store_error)?.unwrap_or(0);
                 let received = self.received(session)?.into_iter().map(|(id, _)| id).collect();
                 Ok(Past { cursors: None, last_queued, received })
             }
@@ -333,7 +334,7 @@ impl Store for SessionStore {
 
     fn queue_end(&self, key: &SessionKey) -> Result<u64, StoreError> {
         let Some(cursors) = self.cursors(key)? else { return Ok(self.fresh_position()) };
-        let last = self.reader.last_seq(&name::queue(key)).map_err(store_error)?.unwrap_or(0);
+        let last = self.reader.seq_bound(&name::queue(key)).map_err(store_error)?.unwrap_or(0);
         match last.max(cursors::queue_position(&cursors)) {
             0 => Ok(self.fresh_position()),
             end => Ok(end),

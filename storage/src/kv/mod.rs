@@ -27,6 +27,17 @@ pub trait KeyValue: Send + Sync + 'static {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError>;
 
+    /// The last key in `from..to`, or a later one there that was deleted with a range: what is deleted that way costs nothing to find, and
+    /// to step over much of it costs as much as there is.
+    fn last_key(&self, from: &[u8], to: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        let mut last = None;
+        self.scan(from, to, Direction::Backward, &mut |key, _| {
+            last = Some(key.to_vec());
+            std::ops::ControlFlow::Break(())
+        })?;
+        Ok(last)
+    }
+
     /// Shows `visit` the keys in `from..to` and their values, in order, until it breaks.
     fn scan(
         &self,

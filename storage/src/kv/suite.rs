@@ -14,6 +14,7 @@ pub(super) fn run(make: &mut dyn FnMut(&str) -> Box<dyn KeyValue>) {
     put_get_delete(&*make("put_get_delete"));
     scans(&*make("scans"));
     ranges(&*make("ranges"));
+    last_keys(&*make("last_keys"));
     positions(&*make("positions"));
     many(&*make("many"));
 }
@@ -112,6 +113,29 @@ fn ranges(kv: &dyn KeyValue) {
     assert_eq!(left(), expected);
     assert_eq!(kv.get(at(6).as_bytes()).unwrap(), None);
     assert_eq!(kv.get(at(7).as_bytes()).unwrap().as_deref(), Some(&b"new"[..]));
+}
+
+fn last_keys(kv: &dyn KeyValue) {
+    let at = |log: &[u8], seq| key::log_entry::key(log, seq);
+    let last = |log: &[u8], end| {
+        let key = kv.last_key(at(log, 0).as_bytes(), at(log, end).as_bytes()).unwrap();
+        key.map(|key| key::log_entry::parse(&key).unwrap().1)
+    };
+    let ops = [b"a", b"c"].iter().flat_map(|log| (1..9).map(|seq| put(at(&log[..], seq), b"x")));
+    kv.write(&chunk(ops.collect()), Position::from(1)).unwrap();
+    kv.flush().unwrap();
+    assert_eq!(
+        (last(b"a", 99), last(b"a", 5), last(b"b", 99), last(b"c", 0)),
+        (Some(8), Some(4), None, None)
+    );
+    // What is left, or what went with a range: never one before what is left, and none of another log.
+    let trim = |from, to| ChunkOp::DeleteRange { from: at(b"c", from), to: at(b"c", to) };
+    for (number, (trimmed, left)) in [(trim(5, 9), Some(4)), (trim(0, 5), None)].into_iter().enumerate() {
+        kv.write(&chunk(vec![trimmed]), Position::from(2 + number as u64)).unwrap();
+        let found = last(b"c", 99);
+        assert!(found >= left && found <= Some(8), "{found:?}, and {left:?} is left");
+    }
+    assert_eq!(last(b"a", 99), Some(8));
 }
 
 fn positions(kv: &dyn KeyValue) {

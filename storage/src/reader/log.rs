@@ -106,6 +106,20 @@ impl Reader {
         Ok(rewritten.max(fresh).max(stored))
     }
 
+    /// A number that no entry of `log` is behind: that of its last one, or of a later one that was trimmed. Costs one seek, whatever was
+    /// trimmed.
+    pub fn seq_bound(&self, log: &LogId) -> Result<Option<u64>, KvError> {
+        let layers = self.stack.layers();
+        let last_fresh = |layer: &Layer| layer.read().log_part(log.as_bytes()).and_then(LogPart::last_fresh);
+        let sealed = || layers.sealed.as_ref().and_then(|sealed| last_fresh(&sealed.layer));
+        if let Some(fresh) = last_fresh(&layers.active).or_else(sealed) {
+            return Ok(Some(fresh));
+        }
+        let (first, end) = (log_entry::prefix(log.as_bytes()), log_entry::key(log.as_bytes(), u64::MAX));
+        let last = self.stack.kv().last_key(first.as_bytes(), end.as_bytes())?;
+        Ok(last.and_then(|key| log_entry::parse(&key).map(|(_, seq)| seq)))
+    }
+
     fn merge_store(
         &self,
         log: &LogId,
