@@ -51,7 +51,7 @@ fn curve(latency: &Latency) -> Vec<(f64, f64)> {
 }
 
 fn percentile(nines: f64) -> String {
-    format!("p{:.4}", 100.0 - 100.0 * 10f64.powf(-nines))
+    format!("p{:.2}", 100.0 - 100.0 * 10f64.powf(-nines))
         .trim_end_matches('0')
         .trim_end_matches('.')
         .to_owned()

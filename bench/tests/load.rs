@@ -66,14 +66,15 @@ fn plain_messages_arrive_at_every_qos_and_in_both_versions() {
             let rate: Rate = scenario(&["--clients", "10", "--qos", "0", "--mqtt", mqtt]);
             assert!(sound("rate", rate.plan(), address).delivered_per_s > 0.0);
             for qos in ["1", "2"] {
-                let arguments = ["--clients", "10", "--qos", qos, "--mqtt", mqtt, "--threads", "2"];
-                let pair: Pair = scenario(&arguments);
-                let report = sound("pair", pair.plan(), address);
-                assert!(report.delivered_per_s > 0.0 && report.acked_per_s > 0.0, "{report}");
+                // Of two threads one may be kept from reading, which ends a session that is not kept.
+                for more in [&[][..], &["--persistent", "--threads", "2"]] {
+                    let arguments = [&["--clients", "10", "--qos", qos, "--mqtt", mqtt], more].concat();
+                    let pair: Pair = scenario(&arguments);
+                    let report = sound("pair", pair.plan(), address);
+                    assert!(report.delivered_per_s > 0.0 && report.acked_per_s > 0.0, "{report}");
+                }
             }
         }
-        let persistent: Pair = scenario(&["--clients", "10", "--persistent"]);
-        assert!(sound("pair", persistent.plan(), address).delivered_per_s > 0.0);
     });
 }
 
