@@ -9,6 +9,9 @@ use thiserror::Error;
 /// Numbers of one publisher that may be missing at a time; beyond, the oldest are taken for lost.
 const MOST_MISSING: usize = 100_000;
 
+/// The longest keep-alive there is, so that no PINGREQ is among what is measured. Some brokers refuse a CONNECT without one.
+const KEEP_ALIVE_S: u16 = u16::MAX;
+
 /// What all clients of a run have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
@@ -143,7 +146,7 @@ impl Client {
         self.out.clear();
         self.rest.clear();
         let Role { client_id, user, clean, .. } = &self.role;
-        let hello = Hello { client_id, clean: *clean, user: user.as_deref(), keep_alive: 0 };
+        let hello = Hello { client_id, clean: *clean, user: user.as_deref(), keep_alive: KEEP_ALIVE_S };
         wire::connect(&mut self.out, manner.version, &hello);
     }
 
