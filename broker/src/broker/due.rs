@@ -72,8 +72,12 @@ impl Inner {
             totals.bytes += message.weight() as u64;
             expiries.extend(message.expires_ms().map(|at_ms| (at_ms, message.topic)));
         })?;
-        let index = expiries.into_iter().map(|(at_ms, topic)| StoreOp::PutExpiry(at_ms, topic));
-        self.commit_at_start(index.chain([StoreOp::PutRetainedTotals(totals)]).collect())?;
+        for page in expiries.chunks(DUE_PAGE) {
+            let index = page.iter().map(|(at_ms, topic)| StoreOp::PutExpiry(*at_ms, topic.clone()));
+            self.commit_at_start(index.collect())?;
+        }
+        // Last: without them the next start counts again.
+        self.commit_at_start(vec![StoreOp::PutRetainedTotals(totals)])?;
         Ok(totals)
     }
 
