@@ -105,11 +105,18 @@ impl ExactlyOnce {
         self.flights = flights.to_vec();
     }
 
-    /// A message is about to be sent for the first time.
-    pub(super) fn sent(&mut self, id: PacketId, source: SourceId, position: u64) {
+    /// A message is about to be sent for the first time. Gives back whether something waits to be stored already, for
+    /// [`unsent`](ExactlyOnce::unsent).
+    pub(super) fn sent(&mut self, id: PacketId, source: SourceId, position: u64) -> bool {
         let flight = Flight { packet_id: id.get(), source, position, stage: FlightStage::Sent };
         self.flights.push(flight);
-        self.dirty = true;
+        std::mem::replace(&mut self.dirty, true)
+    }
+
+    /// The last message cannot be sent after all: nothing is stored for it, and nothing waits for that.
+    pub(super) fn unsent(&mut self, was_dirty: bool) {
+        self.flights.pop();
+        self.dirty = was_dirty;
     }
 
     /// PUBREC came.
@@ -190,6 +197,19 @@ mod tests {
 
     fn queue() -> SourceId {
         SourceId::new("queue")
+    }
+
+    #[test]
+    fn nothing_waits_for_what_cannot_be_sent() {
+        let mut state = ExactlyOnce::default();
+        let was_dirty = state.sent(id(1), queue(), 1);
+        state.unsent(was_dirty);
+        assert!(!state.holds() && !state.begin_storing());
+        state.sent(id(2), queue(), 2);
+        let was_dirty = state.sent(id(3), queue(), 3);
+        state.unsent(was_dirty);
+        assert!(state.holds() && state.begin_storing(), "the one before it is stored all the same");
+        assert_eq!(state.flights(|_| None).len(), 1);
     }
 
     #[test]

@@ -332,14 +332,16 @@ impl Session {
             let origin = Origin::Feed { feed: index as u16, position: item.position };
             self.window.send(Awaits::first(manner.qos), origin)
         });
-        if let Some(packet_id) =
-            packet_id.filter(|_| manner.qos == QoS::ExactlyOnce && self.client.persistent)
-        {
-            // Stored before it is sent.
+        // Stored before it is sent.
+        let stored = packet_id.filter(|_| manner.qos == QoS::ExactlyOnce && self.client.persistent);
+        let was_dirty = stored.map(|packet_id| {
             let source = self.feeds[index].source.clone();
-            self.exactly_once().sent(packet_id, source, item.position);
-        }
+            self.exactly_once().sent(packet_id, source, item.position)
+        });
         let written = self.write(&message, &Manner { packet_id, ..manner.borrow() }, cx).is_ok();
+        if let Some(was_dirty) = was_dirty.filter(|_| !written) {
+            self.exactly_once().unsent(was_dirty);
+        }
         self.account(written, packet_id, cx);
         let done = packet_id.is_none() || !written;
         self.feeds[index].sent_item(item, done, cx.now_ms);
