@@ -3,31 +3,18 @@
 
 #![allow(clippy::print_stdout)] // The figures are what a reader of the log wants.
 
+#[path = "offline/fill.rs"]
+mod fill;
 mod program;
 
-use bytes::Bytes;
-use chasqui_bridge::hook::Operations;
-use chasqui_bridge::machine::command::{Ack, Attach, Caller, Send};
-use chasqui_bridge::machine::{Command, Outcome};
-use chasqui_bridge::sequencer::{self, Committed, Request, Sequencer, Sink, Unanswered};
-use chasqui_bridge::server::options;
-use chasqui_bridge::session_store::SessionStore;
-use chasqui_bridge::settings::Settings;
-use chasqui_broker::codec::{QoS, Version};
-use chasqui_broker::source::SourceId;
-use chasqui_broker::store::{
-    Cursors, Due, DueKind, SessionKey, SessionRecord, Store, StoreOp, StoredSubscription,
-};
-use chasqui_proto::{ClientMsgId, DeviceId, Outgoing, UserId, v1};
-use chasqui_storage::clock::{Clock, SystemClock};
-use chasqui_storage::{Poisoned, Storage};
+use chasqui_broker::codec::Version;
+use chasqui_proto::v1;
 use chasqui_testkit::{Client, Hello};
+use fill::{Fill, fill, name_of, sender_of, text_of};
 use program::{Program, chasqui, dev};
 use prost::Message;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -38,131 +25,9 @@ const WAITING: usize = 10;
 const COME_BACK: usize = 10_000;
 /// Devices that come back at the same time.
 const WAVE: usize = 500;
-/// Users who have written to everybody.
-const SENDERS: usize = 50;
-/// Devices whose messages are handed in together.
-const BATCH: usize = 100;
 
 const MORE_MEMORY: u64 = 20 << 20;
 const START: Duration = Duration::from_secs(2);
-const THIRTY_DAYS_S: u32 = 30 * 24 * 60 * 60;
-
-fn name_of(device: usize) -> String {
-    format!("user-{device}")
-}
-
-fn sender_of(device: usize) -> String {
-    format!("sender-{}", device % SENDERS)
-}
-
-fn text_of(device: usize, message: usize) -> String {
-    format!("message {message} for device {device}, as long as people write")
-}
-
-/// Counts what was accepted.
-#[derive(Default)]
-struct Accepted {
-    sends: AtomicUsize,
-    attached: AtomicUsize,
-}
-
-impl Sink for Accepted {
-    fn committed(&self, committed: Committed) {
-        for answer in committed.answers {
-            match answer.outcome {
-                Outcome::Accepted { .. } => self.sends.fetch_add(1, Ordering::Relaxed),
-                Outcome::Attached { .. } => self.attached.fetch_add(1, Ordering::Relaxed),
-                other => panic!("not accepted: {other:?}"),
-            };
-        }
-    }
-
-    fn poisoned(&self, _unanswered: Vec<Unanswered>, why: &Poisoned) {
-        panic!("{why}");
-    }
-}
-
-/// What a device does when it first comes, and what its user is sent while it is away, as one connection each would hand it in.
-fn requests(device: usize) -> impl Iterator<Item = Request> {
-    let origin = device as u64 + 1;
-    let user = UserId::parse(&name_of(device)).expect("an id");
-    let attach = Attach { user: user.clone(), device: DeviceId::parse("phone").expect("an id") };
-    let sends = (1..=WAITING).map(move |message| {
-        let kind = Some(body::Kind::Text(text_of(device, message)));
-        let body = Some(v1::Body { kind });
-        let payload = Bytes::from(v1::Send { body, ..v1::Send::default() }.encode_to_vec());
-        let mut message_id = [0; 16];
-        message_id[..8].copy_from_slice(&(device as u64).to_be_bytes());
-        message_id[8..].copy_from_slice(&(message as u64).to_be_bytes());
-        let outgoing = Outgoing::parse(&payload).expect("a message");
-        let id = ClientMsgId::from_bytes(&message_id).expect("an id");
-        let caller = Caller {
-            user: UserId::parse(&sender_of(device)).expect("an id"),
-            device: Some(DeviceId::parse("laptop").expect("an id")),
-            ack: Ack::Full,
-            topic: format!("u/{user}/send").into(),
-        };
-        let message = Outgoing { client_msg_id: Some(id), ..outgoing };
-        Command::from(Send { caller, to: user.clone(), message })
-    });
-    let commands = std::iter::once(Command::from(attach)).chain(sends);
-    commands.map(move |command| Request { origin, token: 1, command, extra: None, on_success: None })
-}
-
-/// What the broker stores when a device leaves.
-fn session(device: usize, now_ms: u64) -> Vec<StoreOp> {
-    let name = name_of(device);
-    let key = SessionKey { owner: Arc::from(&*name), client_id: Arc::from("phone") };
-    let subscription = StoredSubscription {
-        filter: Arc::from(format!("u/{name}/in")),
-        qos: QoS::AtLeastOnce,
-        no_local: false,
-        retain_as_published: false,
-        identifier: None,
-        plain: false,
-    };
-    let record = SessionRecord {
-        expiry_s: THIRTY_DAYS_S,
-        disconnected_ms: now_ms,
-        clean_stop: true,
-        subscriptions: vec![subscription],
-        ..SessionRecord::default()
-    };
-    let at_ms = record.expires_at_ms().expect("it is offline");
-    let cursors =
-        Cursors { positions: vec![(SourceId::new(&format!("in/{name}")), 0)], ..Cursors::default() };
-    vec![
-        StoreOp::PutDue(Due { at_ms, kind: DueKind::Expiry, session: key.clone() }),
-        StoreOp::PutSession(key.clone(), Box::new(record)),
-        StoreOp::PutCursors(key, cursors),
-    ]
-}
-
-/// Fills a store by the way that everything takes: sequencer, machine, commit log, state store.
-fn load(data: &Path) {
-    let storage = Storage::open(data, options(&Settings::default())).expect("a new store");
-    let storage = Arc::new(storage);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let accepted = Arc::new(Accepted::default());
-    let sink = Arc::<Accepted>::clone(&accepted);
-    let dev = sequencer::Options { dev: true, ..sequencer::Options::default() };
-    let sequencer = Arc::new(Sequencer::start(Arc::clone(&storage), sink, Arc::clone(&clock), dev));
-    let operations = Arc::new(Operations::default());
-    operations.join(&sequencer);
-    let sessions = SessionStore::new(storage.reader(), operations, Arc::clone(&clock));
-    for first in (0..DEVICES).step_by(BATCH) {
-        sequencer.submit((first..first + BATCH).flat_map(requests).collect());
-        for device in first..first + BATCH {
-            sessions.commit(session(device, clock.now_ms()), None);
-        }
-    }
-    drop(sessions);
-    let sequencer = Arc::into_inner(sequencer).expect("nobody else holds it");
-    sequencer.stop().expect("a store that works");
-    assert_eq!(accepted.sends.load(Ordering::Relaxed), DEVICES * WAITING);
-    assert_eq!(accepted.attached.load(Ordering::Relaxed), DEVICES);
-    Arc::into_inner(storage).expect("nobody else holds it").close().expect("a store that works");
-}
 
 /// What a start costs.
 #[derive(Debug, Clone, Copy)]
@@ -228,7 +93,11 @@ async fn heavy_offline_devices_cost_disk_only() {
     let (loaded, empty) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let since = Instant::now();
     let path = loaded.path().to_owned();
-    tokio::task::spawn_blocking(move || load(&path)).await.expect("it loads");
+    tokio::task::spawn_blocking(move || {
+        fill(&path, Fill { devices: DEVICES, waiting: WAITING, wills: false })
+    })
+    .await
+    .expect("it loads");
     println!(
         "loaded {DEVICES} devices with {WAITING} messages each in {:.1} s",
         since.elapsed().as_secs_f64()

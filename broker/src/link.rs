@@ -14,6 +14,7 @@ use crate::shared::SharedMessage;
 use crate::source::Tail;
 use crate::store::{SessionKey, StoreError};
 use parking_lot::Mutex;
+use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -134,7 +135,39 @@ struct Mailbox {
     waker: Option<Waker>,
 }
 
+/// Memory of empty mailboxes that a thread keeps for others: an idle one holds none.
+const SPARE_EVENTS: usize = 64;
+/// More events than this are not kept room for.
+const SPARE_LEN: usize = 1_024;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<Event>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Gives back the memory of events that were taken. It is empty then.
+fn give_back(events: &mut Vec<Event>) {
+    events.clear();
+    if events.capacity() == 0 || events.capacity() > SPARE_LEN {
+        *events = Vec::new();
+        return;
+    }
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < SPARE_EVENTS {
+            spare.push(std::mem::take(events));
+        } else {
+            *events = Vec::new();
+        }
+    });
+}
+
 impl Mailbox {
+    fn put(&mut self, event: Event) {
+        if self.events.capacity() == 0 {
+            self.events = SPARE.with_borrow_mut(|spare| spare.pop().unwrap_or_default());
+        }
+        self.events.push(event);
+    }
+
     fn wake(&mut self) -> Option<Waker> {
         self.waker.take()
     }
@@ -142,7 +175,7 @@ impl Mailbox {
     fn overflow(&mut self) -> Option<Waker> {
         if !self.overflown {
             self.overflown = true;
-            self.events.push(Event::Close(
+            self.put(Event::Close(
                 ReasonCode::QuotaExceeded,
                 "this client takes its messages too slowly: its queue is full",
             ));
@@ -295,7 +328,7 @@ impl Link {
             if !mailbox.connected {
                 return false;
             }
-            mailbox.events.push(event);
+            mailbox.put(event);
             mailbox.wake()
         };
         if let Some(waker) = waker {
@@ -320,11 +353,11 @@ impl Link {
                     .iter()
                     .any(|event| matches!(event, Event::Behind(source) if *source == tail.source));
                 if !known {
-                    mailbox.events.push(Event::Behind(tail.source.clone()));
+                    mailbox.put(Event::Behind(tail.source.clone()));
                 }
             } else {
                 mailbox.tail_items += tail.items.len();
-                mailbox.events.push(Event::Tail(Arc::clone(tail)));
+                mailbox.put(Event::Tail(Arc::clone(tail)));
             }
             mailbox.wake()
         };
@@ -369,7 +402,7 @@ impl Link {
             }
             mailbox.plain_items += 1;
             mailbox.plain_bytes += weight;
-            mailbox.events.push(Event::Deliver(delivery));
+            mailbox.put(Event::Deliver(delivery));
             mailbox.wake()
         };
         if let Some(waker) = waker {
@@ -378,11 +411,11 @@ impl Link {
         Pushed::Taken
     }
 
-    /// Takes all events, and registers who is to be woken for the next. `into` is empty and keeps its memory.
+    /// Takes all events, and registers who is to be woken for the next. `into` is replaced.
     pub fn take(&self, into: &mut Vec<Event>, waker: &Waker) {
-        debug_assert!(into.is_empty());
+        give_back(into);
         let mut mailbox = self.mailbox.lock();
-        std::mem::swap(&mut mailbox.events, into);
+        *into = std::mem::take(&mut mailbox.events);
         mailbox.taken = (mailbox.plain_items, mailbox.plain_bytes);
         mailbox.plain_items = 0;
         mailbox.plain_bytes = 0;

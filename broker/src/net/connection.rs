@@ -2,26 +2,26 @@
 //!
 //! One read and one write each turn, from and into buffers that connections share: an idle connection holds none.
 
+mod carry_out;
 mod end;
 
 use super::count;
 use super::handshake::{commit, welcome};
 use super::input::Input;
-use super::login::take_step;
 use super::under_way::Newcomer;
-use super::{Origin, Stream};
+use super::{HeldPlaces, Origin, Stream};
 use crate::broker::Inner;
-use crate::codec::{Limits, ReasonCode};
-use crate::hook::{Client, Occasion};
+use crate::codec::Limits;
+use crate::hook::Client;
 use crate::link::{Event, Link};
 use crate::plain::Subscriber;
 use crate::registry::Claim;
 use crate::retained::Resume;
 use crate::router::MatchCache;
-use crate::session::{AuthWork, Close, Context, RouteChange, Session, SourceReader, Turn};
+use crate::session::{Close, Context, RouteChange, Session, SourceReader, Turn};
 use crate::source::{Read, ReadLimit, SourceId, SourceKind};
 use crate::stats::Traffic;
-use crate::store::{RetainedPage, StoreError, StoreOp};
+use crate::store::{RetainedPage, StoreError};
 use crate::topic::is_system;
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -55,12 +55,22 @@ thread_local! {
     });
 }
 
+/// A connection that has said nothing yet.
+pub(super) struct Accepted<S> {
+    pub(super) inner: Arc<Inner>,
+    pub(super) stream: S,
+    pub(super) origin: Origin,
+    pub(super) newcomer: Newcomer,
+    pub(super) places: HeldPlaces,
+}
+
 /// Serves a connection from its first byte to its last.
-pub(crate) async fn serve<S: Stream>(inner: Arc<Inner>, stream: S, origin: Origin, newcomer: Newcomer) {
-    // Boxed: what it takes to become known is given back, and an idle connection is as small as it can be.
-    let welcomed = Box::pin(welcome(&inner, stream, origin, newcomer)).await;
-    let Some(mut connection) = welcomed else { return };
-    if *inner.stopping().borrow() {
+///
+/// Everything it needs is behind a pointer, what it takes to become known apart from what stays: the compiler gives a future room for
+/// each of its variables, whether they live at the same time or not, and most connections are idle most of the time.
+pub(super) async fn serve<S: Stream>(accepted: Box<Accepted<S>>) {
+    let Some(mut connection) = Box::pin(welcome(accepted)).await else { return };
+    if *connection.inner.stopping().borrow() {
         // It came in while everyone was told.
         Inner::tell_to_go(&connection.claim.link);
     }
@@ -75,6 +85,8 @@ pub(super) struct Connection<S> {
     session: Session,
     claim: Claim,
     cache: MatchCache<Subscriber>,
+    /// When this round began, Unix milliseconds: the clock is read once for all that is done in it.
+    now_ms: u64,
     /// How much of the session's `out` is written.
     written: usize,
     /// How much of it is counted: whole packets.
@@ -83,7 +95,7 @@ pub(super) struct Connection<S> {
     stalled_ms: u64,
     /// What waits in the session, as the link knows it.
     waiting: (usize, usize),
-    turn: Turn,
+    places: HeldPlaces,
 }
 
 impl<S: Stream> Connection<S> {
@@ -93,21 +105,23 @@ impl<S: Stream> Connection<S> {
         input: Input,
         session: Session,
         claim: Claim,
-    ) -> Connection<S> {
+        places: HeldPlaces,
+    ) -> Box<Connection<S>> {
         let cache = MatchCache::default();
-        Connection {
+        Box::new(Connection {
             inner,
             stream,
             input,
             session,
             claim,
             cache,
+            now_ms: 0,
             written: 0,
             counted: 0,
             stalled_ms: u64::MAX,
             waiting: (0, 0),
-            turn: Turn::default(),
-        }
+            places,
+        })
     }
 
     pub(super) fn out(&mut self) -> &mut Vec<u8> {
@@ -133,6 +147,7 @@ impl<S: Stream> Connection<S> {
 
     fn poll_rounds(&mut self, scratch: &mut Scratch, cx: &mut std::task::Context<'_>) -> Poll<Close> {
         for _ in 0..ROUNDS {
+            self.now_ms = self.inner.config.clock.now_ms();
             scratch.events.clear();
             self.claim.link.take(&mut scratch.events, cx.waker());
             let mut busy = !scratch.events.is_empty();
@@ -167,14 +182,14 @@ impl<S: Stream> Connection<S> {
                 Poll::Pending => {}
             }
             if !busy {
-                if let Err(close) = self.inner.with_context(|cx| self.session.check_keep_alive(cx)) {
+                let now_ms = self.now_ms;
+                if let Err(close) = self.inner.context_at(now_ms, |cx| self.session.check_keep_alive(cx)) {
                     return Poll::Ready(close);
                 }
-                let now_ms = self.inner.config.clock.now_ms();
                 // Nobody tells when the application has less to do: it is looked at again a tick later.
                 let again = if self.inner.hook.is_busy() { now_ms + 1 } else { u64::MAX };
-                let deadline =
-                    self.inner.with_context(|cx| self.session.deadline(cx)).min(again).min(self.stalls_at());
+                let deadline = self.inner.context_at(now_ms, |cx| self.session.deadline(cx));
+                let deadline = deadline.min(again).min(self.stalls_at());
                 self.inner.timers.set(&self.claim.link, deadline, now_ms);
                 return Poll::Pending;
             }
@@ -192,7 +207,9 @@ impl<S: Stream> Connection<S> {
         };
         let version = self.session.client.version;
         let mut received = Traffic::default();
-        let stepped = inner.with_context(|cx| {
+        let mut turn = Turn::default();
+        let now_ms = self.now_ms;
+        let stepped = inner.context_at(now_ms, |cx| {
             let (mut goodbye, mut failed) = (None, Ok(()));
             let mut events = events.drain(..);
             for event in events.by_ref() {
@@ -200,7 +217,7 @@ impl<S: Stream> Connection<S> {
                     goodbye = Some(Close::server(code, sentence));
                     break;
                 }
-                failed = self.session.event(event, cx, &mut self.turn);
+                failed = self.session.event(event, cx, &mut turn);
                 if failed.is_err() {
                     break;
                 }
@@ -211,7 +228,7 @@ impl<S: Stream> Connection<S> {
                 match self.input.next(Some(version), &limits) {
                     Ok(Some(packet)) => {
                         count::taken(&packet, &mut received);
-                        self.session.handle(packet, cx, &mut self.turn)?;
+                        self.session.handle(packet, cx, &mut turn)?;
                     }
                     Ok(None) => break,
                     Err(error) => {
@@ -226,12 +243,15 @@ impl<S: Stream> Connection<S> {
         });
         inner.stats.received(received);
         // What came before a packet that ends the connection counts: its publishes, and its acknowledgements.
-        let carried = self.carry_out();
+        let carried = self.carry_out(&mut turn);
         self.hand_over_moves();
         carried?;
         stepped?;
-        inner.with_context(|cx| self.session.pump(cx, &mut self.turn))?;
-        self.carry_out()?;
+        inner.context_at(now_ms, |cx| self.session.pump(cx, &mut turn))?;
+        // What is answered at once may ask for more.
+        while !turn.is_empty() {
+            self.carry_out(&mut turn)?;
+        }
         if !self.session.given_up.is_empty() {
             inner.hand_on(std::mem::take(&mut self.session.given_up));
         }
@@ -242,115 +262,6 @@ impl<S: Stream> Connection<S> {
             self.claim.link.set_waiting(waiting);
         }
         Ok(())
-    }
-
-    /// Cursors that moved go to the store; they ride on its next commit.
-    fn hand_over_moves(&mut self) {
-        let moves = self.session.take_moves();
-        if let Some(queue) = moves.iter().find(|moved| &*moved.source.0 == SourceId::QUEUE) {
-            self.claim.link.set_done(queue.to);
-        }
-        if !moves.is_empty() && self.session.client.persistent {
-            let session = &self.session;
-            self.inner.store.cursors_moved(&session.client.session, moves, session.last_packet_id());
-        }
-    }
-
-    /// Does what the session asks for.
-    fn carry_out(&mut self) -> Result<(), Close> {
-        if self.turn.is_empty() {
-            return Ok(());
-        }
-        let turn = std::mem::take(&mut self.turn);
-        if turn.save || turn.store_flights {
-            // Cursors are written down no earlier than what they say is handed over.
-            self.hand_over_moves();
-        }
-        let inner = Arc::clone(&self.inner);
-        let client = Arc::clone(&self.session.client);
-        inner.change_index(&self.claim.link, &turn, &mut self.session);
-        if !turn.plains.is_empty() {
-            let answered = inner.publish_all(&client, &mut self.cache, turn.plains);
-            if !answered.is_empty() {
-                let event = Event::Done(client.connection, answered);
-                inner.with_context(|cx| self.session.event(event, cx, &mut self.turn))?;
-            }
-        }
-        if !turn.commands.is_empty() {
-            inner.hook.submit(&client, turn.commands);
-        }
-        if !turn.enqueue.is_empty() {
-            inner.enqueue(&self.claim.link, turn.enqueue);
-        }
-        if !turn.unsubscribed.is_empty() {
-            inner.hook.unsubscribed(&client, &turn.unsubscribed);
-        }
-        if let Some(asked) = turn.asked {
-            let link = Arc::clone(&self.claim.link);
-            let connection = client.connection;
-            let granted = Box::new(move |grants| {
-                link.push(Event::Granted(connection, grants));
-            });
-            inner.hook.subscribe(&client, Occasion::Subscribe, asked.asks, granted);
-        }
-        if let Some(filters) = turn.recheck {
-            let link = Arc::clone(&self.claim.link);
-            let connection = client.connection;
-            let rechecked = Box::new(move |standings| {
-                link.push(Event::Rechecked(connection, standings));
-            });
-            inner.hook.recheck(&client, filters, rechecked);
-        }
-        if let Some(AuthWork { exchange, method, login, data }) = turn.authenticate {
-            let (inner, link, connection) =
-                (Arc::clone(&inner), Arc::clone(&self.claim.link), client.connection);
-            tokio::spawn(async move {
-                let (exchange, step) = take_step(&inner, exchange, &method, login, data).await;
-                link.push(Event::Authenticated(connection, exchange, step));
-            });
-        }
-        if !turn.release.is_empty() {
-            let key = client.session.clone();
-            let ids = turn.release.iter().map(|id| id.get()).collect();
-            let (link, connection) = (Arc::clone(&self.claim.link), client.connection);
-            let then = move || link.push(Event::Released(connection, turn.release));
-            self.commit_then(vec![StoreOp::Release(key, ids)], then);
-        }
-        if turn.store_flights {
-            let ops = vec![StoreOp::PutCursors(client.session.clone(), self.session.cursors())];
-            let (link, connection) = (Arc::clone(&self.claim.link), client.connection);
-            self.commit_then(ops, move || link.push(Event::FlightsStored(connection)));
-        }
-        if turn.save {
-            let record = Box::new(self.session.record(0));
-            let key = client.session.clone();
-            let ops = vec![
-                StoreOp::PutSession(key.clone(), record),
-                StoreOp::PutCursors(key, self.session.cursors()),
-            ];
-            let link = Arc::clone(&self.claim.link);
-            let done = Box::new(move |result| {
-                link.push(Event::Stored(client.connection, result));
-            });
-            inner.store.commit(ops, Some(done));
-        }
-        Ok(())
-    }
-
-    /// Commits, and goes on when it is durable; the connection ends if it never will be.
-    fn commit_then(&self, ops: Vec<StoreOp>, then: impl FnOnce() -> bool + Send + 'static) {
-        let link = Arc::clone(&self.claim.link);
-        let done = move |result: Result<(), StoreError>| {
-            if result.is_ok() {
-                then();
-            } else {
-                link.push(Event::Close(
-                    ReasonCode::ImplementationSpecificError,
-                    "the server cannot write to its store; nothing more is acknowledged",
-                ));
-            }
-        };
-        self.inner.store.commit(ops, Some(Box::new(done)));
     }
 
     /// Whether anything was written; pending while the socket takes no more.
@@ -388,11 +299,10 @@ impl<S: Stream> Connection<S> {
 
     /// The socket takes no more: has it taken nothing for too long?
     fn is_stalled(&mut self) -> bool {
-        let now_ms = self.inner.config.clock.now_ms();
         if self.stalled_ms == u64::MAX {
-            self.stalled_ms = now_ms;
+            self.stalled_ms = self.now_ms;
         }
-        let stalled = now_ms >= self.stalls_at();
+        let stalled = self.now_ms >= self.stalls_at();
         if stalled {
             self.inner.stats.write_stalls.count();
             let client_id = &*self.session.client.session.client_id;
@@ -423,7 +333,7 @@ impl<S: Stream> Connection<S> {
         scratch: &mut Scratch,
         cx: &mut std::task::Context<'_>,
     ) -> Poll<std::io::Result<usize>> {
-        let wanted = self.inner.with_context(|cx| self.session.takes_packets(cx));
+        let wanted = self.inner.context_at(self.now_ms, |cx| self.session.takes_packets(cx));
         if !wanted || self.input.has_more() {
             return Poll::Pending;
         }
@@ -439,13 +349,13 @@ impl<S: Stream> Connection<S> {
 impl Inner {
     /// Gives a step of a session what it needs.
     pub(super) fn with_context<T>(&self, step: impl FnOnce(&Context<'_>) -> T) -> T {
-        step(&Context {
-            hook: &*self.hook,
-            reader: self,
-            config: &self.config,
-            stats: &self.stats,
-            now_ms: self.config.clock.now_ms(),
-        })
+        self.context_at(self.config.clock.now_ms(), step)
+    }
+
+    /// The same where the time is known.
+    fn context_at<T>(&self, now_ms: u64, step: impl FnOnce(&Context<'_>) -> T) -> T {
+        let config = &self.config;
+        step(&Context { hook: &*self.hook, reader: self, config, stats: &self.stats, now_ms })
     }
 
     /// Brings the indexes up to date with what a session subscribed and gave up.

@@ -3,10 +3,10 @@
 //! Everything that CONNACK promises is stored before it is sent. A connection that says nothing, or too slowly, or too much, is closed
 //! when its time is up, and costs one small buffer until then.
 
-use super::connection::{Connection, GOODBYE};
+use super::connection::{Accepted, Connection, GOODBYE};
 use super::input::Input;
 use super::login::{self, Admitted, login_of};
-use super::under_way::{GivenUp, Newcomer};
+use super::under_way::GivenUp;
 use super::{Origin, Stream};
 use crate::broker::Inner;
 use crate::codec::packet::{connack, connect};
@@ -33,12 +33,9 @@ impl From<StoreError> for Refused {
 }
 
 /// Takes a connection through its CONNECT. `None` when it was turned away, or never said anything.
-pub(super) async fn welcome<S: Stream>(
-    inner: &Arc<Inner>,
-    mut stream: S,
-    origin: Origin,
-    mut newcomer: Newcomer,
-) -> Option<Connection<S>> {
+pub(super) async fn welcome<S: Stream>(accepted: Box<Accepted<S>>) -> Option<Box<Connection<S>>> {
+    let Accepted { inner, mut stream, origin, mut newcomer, places } = *accepted;
+    let inner = &inner;
     let mut input = Input::default();
     let read = newcomer
         .wait_for(&mut inner.stopping(), read_connect(inner, &mut stream, &mut input))
@@ -51,7 +48,7 @@ pub(super) async fn welcome<S: Stream>(
     // Boxed: a connection's memory is then that of its busy life, not of its first moment.
     match Box::pin(admit(inner, &mut stream, &mut input, &connect, &origin)).await {
         Ok(Some((session, claim, answer))) => {
-            let mut connection = Connection::new(Arc::clone(inner), stream, input, session, claim);
+            let mut connection = Connection::new(Arc::clone(inner), stream, input, session, claim, places);
             // CONNACK comes first [MQTT-3.2.0-1]; behind it, what was in flight is sent again.
             let resent = std::mem::take(connection.out());
             if let Err(error) = connack::encode(connection.out(), &to, &answer) {

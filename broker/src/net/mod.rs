@@ -21,16 +21,17 @@ pub(crate) use under_way::UnderWay;
 
 pub(crate) use handshake::commit;
 
-use crate::broker::Inner;
+use crate::broker::{Inner, Open};
 use crate::quota::{Allowance, Place, Places, Refusal, SharedRates, prefix_of};
+use connection::Accepted;
 use layers::{Failed, Layered, Secured, Step};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tls::{Certificate, NoUser};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
-use under_way::{GivenUp, Newcomer};
+use under_way::GivenUp;
 
 /// What a connection speaks over: bytes both ways, in order.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -58,6 +59,14 @@ pub(crate) struct Origin {
     pub(crate) certificate: Option<Result<Certificate, NoUser>>,
     /// What is published from its address is held to.
     pub(crate) rates: Option<Arc<SharedRates>>,
+}
+
+/// The places that a connection has taken, given back with its end.
+#[derive(Default)]
+pub(crate) struct HeldPlaces {
+    _broker: Option<Open>,
+    _address: Option<Place<IpAddr>>,
+    _listener: Option<Place<()>>,
 }
 
 /// Accepts connections until the broker stops.
@@ -103,37 +112,29 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
             continue;
         };
         let rates = from_address.as_ref().and_then(Place::rates);
-        let places = (open, from_address, at_listener);
+        let places = HeldPlaces { _broker: Some(open), _address: from_address, _listener: at_listener };
         socket::prepare(&stream, inner.config.dead_peer);
         let (newcomer, displaced) = inner.under_way.enter(inner.config.connect_timeout);
         inner.stats.handshakes_displaced.add(u64::from(displaced));
         let inner = Arc::clone(&inner);
         let origin = Origin { peer, listener: Arc::clone(&options), certificate: None, rates };
+        let accepted = Box::new(Accepted { inner, stream, origin, newcomer, places });
         if matches!(options.transport, Transport::Tcp) {
-            tokio::spawn(async move {
-                connection::serve(inner, stream, origin, newcomer).await;
-                drop(places);
-            });
+            tokio::spawn(connection::serve(accepted));
         } else {
             tokio::spawn(async move {
                 // Boxed: what a handshake needs is given back with its end.
-                let opened = Box::pin(shake_hands(&inner, stream, origin, newcomer)).await;
-                if let Some((stream, origin, newcomer)) = opened {
-                    connection::serve(inner, stream, origin, newcomer).await;
+                if let Some(accepted) = Box::pin(shake_hands(accepted)).await {
+                    Box::pin(connection::serve(accepted)).await;
                 }
-                drop(places);
             });
         }
     }
 }
 
 /// Takes a connection through the handshakes below MQTT. `None` when they failed, or took too long.
-async fn shake_hands(
-    inner: &Inner,
-    stream: TcpStream,
-    mut origin: Origin,
-    mut newcomer: Newcomer,
-) -> Option<(Layered, Origin, Newcomer)> {
+async fn shake_hands(accepted: Box<Accepted<TcpStream>>) -> Option<Box<Accepted<Layered>>> {
+    let Accepted { inner, stream, mut origin, mut newcomer, places } = *accepted;
     let stats = &inner.stats;
     let mut step = Step::Tls;
     let opening = layers::open(&origin.listener.transport, stream, &mut step);
@@ -144,7 +145,7 @@ async fn shake_hands(
                 stats.tls_resumptions.add(u64::from(resumed));
                 origin.certificate = certificate;
             }
-            return Some((stream, origin, newcomer));
+            return Some(Box::new(Accepted { inner, stream, origin, newcomer, places }));
         }
         Ok(Err(failed)) => {
             match failed {
@@ -172,5 +173,6 @@ pub(crate) async fn serve_one<S: Stream>(inner: Arc<Inner>, stream: S) {
         certificate: None,
         rates: None,
     };
-    connection::serve(inner, stream, origin, newcomer).await;
+    let places = HeldPlaces::default();
+    connection::serve(Box::new(Accepted { inner, stream, origin, newcomer, places })).await;
 }

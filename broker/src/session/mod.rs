@@ -108,7 +108,8 @@ pub(crate) struct Session {
     publisher: Publisher,
     aliases_out: aliases::Outgoing,
     authentication: Option<Box<Authentication>>,
-    will: Option<StoredWill>,
+    /// Boxed: most clients have none.
+    will: Option<Box<StoredWill>>,
     /// See [`SessionRecord::born`].
     born: u64,
     last_packet_ms: u64,
@@ -150,7 +151,7 @@ impl Session {
             publisher: Publisher::default(),
             aliases_out: aliases::Outgoing::new(terms.aliases),
             authentication: None,
-            will,
+            will: will.map(Box::new),
             born,
             last_packet_ms: now_ms,
             out: Vec::new(),
@@ -355,7 +356,7 @@ impl Session {
 
     /// The will, which then belongs to the caller.
     pub(crate) fn take_will(&mut self) -> Option<StoredWill> {
-        self.will.take()
+        self.will.take().map(|will| *will)
     }
 
     /// The subscriptions.
@@ -388,7 +389,7 @@ impl Session {
             disconnected_ms,
             clean_stop: disconnected_ms != 0,
             subscriptions: self.subscriptions.clone(),
-            will: self.will.clone(),
+            will: self.will.as_deref().cloned(),
             in_flight: if disconnected_ms == 0 { Vec::new() } else { in_flight },
             read: if disconnected_ms == 0 { Vec::new() } else { self.read() },
             last_packet_id: self.window.last_id(),

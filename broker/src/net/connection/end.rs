@@ -18,7 +18,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(30);
 
 impl<S: Stream> Connection<S> {
     /// The connection is over: say so, publish the will, store what is kept, let the next one in.
-    pub(in crate::net) async fn finish(mut self, close: Close) {
+    pub(in crate::net) async fn finish(mut self: Box<Self>, close: Close) {
         match close {
             Close::Server(code, sentence) => {
                 tracing::debug!(client_id = &*self.session.client.session.client_id, "closing: {sentence}");
@@ -30,7 +30,7 @@ impl<S: Stream> Connection<S> {
             Close::Client | Close::Network => {}
         }
         // Closed before anything else, so that the client does not wait for the store.
-        let Connection { inner, stream, mut session, claim, .. } = self;
+        let Connection { inner, stream, mut session, claim, places, .. } = *self;
         drop(stream);
         if session.awaits_exactly_once() {
             last_answers(&mut session, &claim.link).await;
@@ -70,6 +70,7 @@ impl<S: Stream> Connection<S> {
         }
         inner.hook.disconnected(&client);
         drop(claim);
+        drop(places);
     }
 
     async fn last_words(&mut self) {
