@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh [part ...]      parts: build clients python node deny fuzz peers; without one, all but fuzz and peers
 #
-#   build    a C++ compiler, libclang and clang (RocksDB and its bindings), ccache; checks Rust
+#   build    a C++ compiler, libclang and clang (RocksDB and its bindings), ccache, strace (a test counts system calls); checks Rust
 #   clients  mosquitto_pub and mosquitto_sub, and openssl, which makes their certificates
 #   python   Python with Paho and a protobuf compiler, in a virtual environment of its own
 #   node     Node with MQTT.js, in a folder of its own
@@ -63,6 +63,7 @@ find_missing() {
             has_libclang || missing+=(libclang-dev)
             has clang || missing+=(clang)
             has ccache || missing+=(ccache)
+            has strace || missing+=(strace)
             ;;
         clients)
             has mosquitto_pub && has mosquitto_sub || missing+=(mosquitto-clients)

@@ -1,12 +1,17 @@
 //! Certificates for tests, made when they are needed.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+    PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SanType, SerialNumber, SignatureAlgorithm,
 };
 use std::path::Path;
 
 /// An authority that everyone who has its certificate trusts.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    /// Of its own key and of those it certifies.
+    algorithm: &'static SignatureAlgorithm,
+}
 
 /// A certificate and its key, in PEM.
 pub struct Pair {
@@ -30,22 +35,35 @@ pub struct Owner<'a> {
 impl Authority {
     /// A new one.
     pub fn new() -> Authority {
+        Authority::with(&PKCS_ECDSA_P256_SHA256)
+    }
+
+    /// A new one whose certificates and signatures take the same bytes each time. (Those of ECDSA differ by a few.)
+    pub fn of_one_size() -> Authority {
+        Authority::with(&PKCS_ED25519)
+    }
+
+    fn with(algorithm: &'static SignatureAlgorithm) -> Authority {
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("no name can be wrong");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "an authority of tests");
-        let key = KeyPair::generate().expect("random numbers");
-        Authority(CertifiedIssuer::self_signed(params, key).expect("its own key"))
+        let key = KeyPair::generate_for(algorithm).expect("random numbers");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("its own key");
+        Authority { issuer, algorithm }
     }
 
     /// Its certificate, in PEM.
     pub fn pem(&self) -> String {
-        self.0.pem()
+        self.issuer.pem()
     }
 
     /// A certificate for a server on this machine.
     pub fn server(&self) -> Pair {
         let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-        self.issue(&CertificateParams::new(names).expect("valid names"))
+        let mut params = CertificateParams::new(names).expect("valid names");
+        // One made from the key would be shorter now and then.
+        params.serial_number = Some(SerialNumber::from_slice(&[0x42; 16]));
+        self.issue(&params)
     }
 
     /// A certificate for a client.
@@ -66,8 +84,8 @@ impl Authority {
     }
 
     fn issue(&self, params: &CertificateParams) -> Pair {
-        let key = KeyPair::generate().expect("random numbers");
-        let certificate = params.signed_by(&key, &self.0).expect("the authority can sign");
+        let key = KeyPair::generate_for(self.algorithm).expect("random numbers");
+        let certificate = params.signed_by(&key, &self.issuer).expect("the authority can sign");
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 }

@@ -1,14 +1,17 @@
 //! What tests of several crates share: a client that speaks raw packets over a real socket, [`certificates`] and [`transport`] for
-//! TLS and WebSocket, and [`history`], which knows what a
-//! server promises and checks what clients saw against it.
+//! TLS and WebSocket, [`meter`], which counts what crosses a socket, and [`history`], which knows what a server promises and checks
+//! what clients saw against it.
 //!
 //! The client says exactly what a test wants said, in either version of MQTT, and hides nothing of what comes back. It panics where a server does
 //! what no test expects: a test that goes on after that would show nothing.
 
 #![allow(clippy::missing_panics_doc)] // It is for tests: panicking is how it reports.
 
+pub mod allocations;
+pub mod blocking;
 pub mod certificates;
 pub mod history;
+pub mod meter;
 pub mod transport;
 
 use bytes::{Bytes, BytesMut};
@@ -19,6 +22,7 @@ use chasqui_broker::codec::{
     PacketType, Peer, Publish, PublishOut, QoS, ReasonCode, Subscribe, SubscriptionOptions, Unsubscribe,
     UserProperties, Version, Will,
 };
+use meter::Traffic;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -109,6 +113,7 @@ pub struct Client<S = TcpStream> {
     /// What the server said to CONNECT.
     pub connack: Connack,
     incoming: BytesMut,
+    traffic: Traffic,
     /// Messages that came while something else was waited for.
     early: VecDeque<ServerPacket>,
     next_id: u16,
@@ -158,6 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             peer,
             connack: Connack::refused(ReasonCode::UnspecifiedError),
             incoming: BytesMut::new(),
+            traffic: Traffic::default(),
             early: VecDeque::new(),
             next_id: 0,
         };
@@ -170,6 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Sends bytes as they are.
     pub async fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("the connection is open");
+        self.traffic.up += bytes.len() as u64;
     }
 
     /// The next packet, or `None` when the server has closed the connection.
@@ -190,6 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                     });
                 if let Some((packet, len)) = decoded {
                     let _ = self.incoming.split_to(len);
+                    self.traffic.down += len as u64;
                     return Some(packet);
                 }
                 match self.stream.read_buf(&mut self.incoming).await {
@@ -203,6 +211,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         })
         .await
         .expect("the server says something in time")
+    }
+
+    /// Bytes of all packets so far, without what the transport puts around them.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// The next packet.

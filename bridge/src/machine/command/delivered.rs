@@ -50,7 +50,9 @@ impl Delivered {
         debug_assert!(before <= user.floor, "the floor is the furthest that a device was");
 
         let (owner, device) = (self.user.clone(), self.device.clone());
-        let mut changes = vec![Change::MoveCursor { user: owner, device, acked: up_to }];
+        // Mostly a trim and one receipt come behind it.
+        let mut changes = Vec::with_capacity(3);
+        changes.push(Change::MoveCursor { user: owner, device, acked: up_to });
         let others = user.devices.iter().filter(|device| device.id != self.device);
         let needless = others.map(|device| device.acked).min().map_or(up_to, |least| least.min(up_to));
         if needless > user.trimmed {

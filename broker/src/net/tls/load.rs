@@ -149,6 +149,8 @@ impl Contents {
         })?;
         config.ticketer = Arc::clone(&keep.tickets);
         config.session_storage = Arc::clone(&keep.sessions);
+        // A device has one connection, and gets the next ticket with each: a second one would be bytes for nothing.
+        config.send_tls13_tickets = 1;
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
