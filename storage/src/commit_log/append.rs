@@ -27,6 +27,9 @@ pub struct CommitLog {
     /// Everything below is durable.
     pub(super) end: Position,
     pub(super) spare: Spare,
+    /// A second released segment waits as [`spare::RESERVE`], durably: whoever writes faster than the overlay goes down needs more than
+    /// one at a time, gets several back at once, and would otherwise fill with zeros what he has just removed.
+    pub(super) reserve: bool,
     pub(super) buffer: Vec<u8>,
     pub(super) poisoned: Option<Poisoned>,
 }
@@ -93,6 +96,10 @@ impl CommitLog {
         let (file, len) = self.spare.become_segment(&*self.disk, self.options.segment_len(), header)?;
         let full = std::mem::replace(&mut self.active, Active { file, start: self.end, len });
         self.closed.push_back(full.start);
+        // Not yet durable under that name, which it leaves for a durable one before anything rests on it.
+        if std::mem::take(&mut self.reserve) && self.disk.rename(spare::RESERVE, spare::NAME).is_ok() {
+            self.spare = Spare::Recycled;
+        }
         Ok(())
     }
 
@@ -120,11 +127,11 @@ impl CommitLog {
     }
 
     /// Gives up the segments that lie wholly below `upto`; to be called when something else holds all that is in them,
-    /// durably. One of them may be kept for reuse.
+    /// durably. Two of them may be kept for reuse.
     ///
     /// An error leaves the log as it is; what could not be removed is tried again with the next call.
     pub fn release(&mut self, upto: Position) -> io::Result<()> {
-        let mut recycled = false;
+        let mut kept = Vec::new();
         let mut changed = false;
         let result = loop {
             let Some(&oldest) = self.closed.front() else { break Ok(()) };
@@ -132,8 +139,8 @@ impl CommitLog {
             if ends > upto {
                 break Ok(());
             }
-            match self.give_up(oldest, recycled) {
-                Ok(kept) => recycled |= kept,
+            match self.give_up(oldest, &kept) {
+                Ok(name) => kept.extend(name),
                 Err(error) => break Err(error),
             }
             changed = true;
@@ -143,24 +150,36 @@ impl CommitLog {
             self.disk.sync_dir()?;
         }
         // Not earlier: while the old name can come back, the file must keep what belongs to it.
-        if recycled {
+        if kept.contains(&spare::NAME) {
             self.spare = Spare::Recycled;
         }
+        self.reserve |= kept.contains(&spare::RESERVE);
         result
     }
 
-    /// Whether the segment was kept as the spare.
-    fn give_up(&self, start: Position, have_spare: bool) -> io::Result<bool> {
+    /// Under which name the segment was kept for reuse, if it was.
+    fn give_up(&mut self, start: Position, kept: &[&'static str]) -> io::Result<Option<&'static str>> {
         let name = segment::name(start);
-        if !have_spare && self.poisoned.is_none() && self.spare.is_none() {
+        let place = if self.spare.is_unfinished() && !kept.contains(&spare::NAME) {
+            Some(spare::NAME)
+        } else if !self.reserve && !kept.contains(&spare::RESERVE) {
+            Some(spare::RESERVE)
+        } else {
+            None
+        };
+        if let Some(place) = place.filter(|_| self.poisoned.is_none()) {
             let len = self.disk.open(&name)?.len()?;
             if len == self.options.segment_len() {
-                self.disk.rename(&name, spare::NAME)?;
-                return Ok(true);
+                if place == spare::NAME {
+                    // It takes the name of a file that is still being filled, which nobody may write to any more.
+                    self.spare = Spare::GivenUp;
+                }
+                self.disk.rename(&name, place)?;
+                return Ok(Some(place));
             }
         }
         self.disk.remove(&name)?;
-        Ok(false)
+        Ok(None)
     }
 
     /// The end of the last batch. Everything below is durable.

@@ -75,6 +75,7 @@ impl CommitLog {
             active: Active { start: last.start(), file: last.file, len: last.len },
             end,
             spare: Spare::default(),
+            reserve: false,
             buffer: Vec::new(),
             poisoned: None,
         })
@@ -98,6 +99,7 @@ impl CommitLog {
             active: Active { file, start, len },
             end: start,
             spare,
+            reserve: false,
             buffer: Vec::new(),
             poisoned: None,
         })
@@ -120,8 +122,10 @@ pub(crate) fn refuse_newer(disk: &dyn Disk) -> Result<(), LogError> {
 /// are seen durable.
 fn tidy(disk: &dyn Disk) -> Result<Vec<Position>, LogError> {
     let names = disk.list().map_err(LogError::disk("list", "its folder"))?;
-    if names.iter().any(|name| name == spare::NAME) {
-        disk.remove(spare::NAME).map_err(LogError::disk("remove", spare::NAME))?;
+    for spare in [spare::NAME, spare::RESERVE] {
+        if names.iter().any(|name| name == spare) {
+            disk.remove(spare).map_err(LogError::disk("remove", spare))?;
+        }
     }
     disk.sync_dir().map_err(LogError::disk("flush", "its folder"))?;
     let mut starts: Vec<Position> = names.iter().filter_map(|name| segment::parse_name(name)).collect();

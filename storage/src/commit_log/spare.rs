@@ -7,6 +7,8 @@ use crate::disk::{Disk, DiskFile};
 
 /// The name under which it waits. Whatever has it when a log is opened is removed.
 pub(crate) const NAME: &str = "spare";
+/// The name of the one that takes its place when it is used. The same holds for it.
+pub(crate) const RESERVE: &str = "spare-2";
 
 /// Bytes zeroed and flushed at a time: a fraction of a millisecond.
 const STEP: u64 = 256 << 10;
@@ -68,8 +70,13 @@ impl Spare {
         Ok((file, len))
     }
 
-    pub(crate) fn is_none(&self) -> bool {
-        matches!(self, Self::None)
+    /// Whether a segment that is released would be ready sooner.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Filling { len, zeroed, .. } => zeroed < len,
+            Self::Recycled | Self::GivenUp => false,
+        }
     }
 
     fn begin(disk: &dyn Disk, len: u64) -> Result<Self, LogError> {

@@ -310,7 +310,8 @@ fn segments_are_released_through_the_thread() {
         group.release(end);
         let log = group.close();
         assert_eq!(log.segments(), 1);
-        assert!(disk.list().unwrap().len() <= 2);
+        // With it the two that are kept for reuse.
+        assert!(disk.list().unwrap().len() <= 3);
     });
 }
 

@@ -211,6 +211,28 @@ fn a_segment_goes_round_without_being_reopened() {
     });
 }
 
+/// Whoever outruns the overlay has a few segments released at once, each time when the next one is on its way.
+#[test]
+fn a_log_whose_segments_are_released_late_is_written_once() {
+    let ram = RamDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(ram.clone());
+    let (mut log, _) = open(&disk, 64 << 10, ZERO).unwrap();
+    let (mut said, mut before) = (0, ram.counts().bytes);
+    for n in 0..2_000 {
+        let end = log.append(&[payload(n, 1_000)]).unwrap();
+        log.prepare();
+        if log.segments() == 4 {
+            log.release(end).unwrap();
+        }
+        if n == 400 {
+            // By now there are as many files as it takes.
+            (said, before) = (end.get(), ram.counts().bytes);
+        }
+    }
+    let (said, written) = (log.end().get() - said, ram.counts().bytes - before);
+    assert!(written < said * 6 / 5 + said / 3, "{written} bytes written for {said}");
+}
+
 #[test]
 fn the_segment_size_may_change_between_starts() {
     on_both(|new| {
