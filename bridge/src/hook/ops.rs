@@ -4,7 +4,7 @@ use super::sources::inbox_owner;
 use super::stopped;
 use crate::entry;
 use crate::machine::command::{Acknowledged, Delivered};
-use crate::sequencer::{Ops, Request, Sequencer};
+use crate::sequencer::{Intake, Ops, Request};
 use crate::session_store::CommitOps;
 use chasqui_broker::store::{Committed, CursorMove, SessionKey, StoreError};
 use chasqui_proto::{DeviceId, UserId};
@@ -16,18 +16,19 @@ use std::sync::{Arc, OnceLock, Weak};
 #[derive(Default)]
 pub struct Operations {
     /// Weak, so that who stops the service is the last to hold it.
-    sequencer: OnceLock<Weak<Sequencer>>,
+    sequencer: OnceLock<Weak<dyn Intake>>,
 }
 
 impl Operations {
     /// Tells whom to hand things to. Called once, before the broker serves anybody.
-    pub fn join(&self, sequencer: &Arc<Sequencer>) {
-        let joined = self.sequencer.set(Arc::downgrade(sequencer)).is_ok();
+    pub fn join<I: Intake>(&self, sequencer: &Arc<I>) {
+        let sequencer: Weak<I> = Arc::downgrade(sequencer);
+        let joined = self.sequencer.set(sequencer).is_ok();
         debug_assert!(joined, "operations are joined once");
     }
 
     /// The sequencer; `None` when the service has stopped.
-    fn sequencer(&self) -> Option<Arc<Sequencer>> {
+    fn sequencer(&self) -> Option<Arc<dyn Intake>> {
         self.sequencer.get().and_then(Weak::upgrade)
     }
 }

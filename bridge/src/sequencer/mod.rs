@@ -83,6 +83,26 @@ pub trait Sink: Send + Sync + 'static {
     fn poisoned(&self, unanswered: Vec<Unanswered>, why: &Poisoned);
 }
 
+/// Where work is handed in. [`Sequencer`] does it on a thread of its own; who drives a [`Core`] step by step has another.
+pub trait Intake: Send + Sync + 'static {
+    /// Hands in requests of one connection, in order. Each is answered once. Waits while too much waits
+    /// already.
+    fn submit(&self, requests: Vec<Request>);
+
+    /// Hands in a request that rides on the next batch, and waits for one at most
+    /// [`CURSOR_DELAY_MS`](chasqui_proto::limits::CURSOR_DELAY_MS): a cursor that moved.
+    fn lazy(&self, request: Request);
+
+    /// Hands in operations that need no decision.
+    fn ops(&self, ops: Ops);
+
+    /// The same, to ride on the next batch as [`Intake::lazy`] does.
+    fn lazy_ops(&self, ops: Ops);
+
+    /// Whether so much waits that connections should leave what comes in their sockets for a while.
+    fn is_crowded(&self) -> bool;
+}
+
 /// What is true since a batch is durable.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Committed {
