@@ -105,6 +105,11 @@ mutations: ## Break the broker's rules one by one: the test of each must notice
 	@scripts/setup.sh build
 	cargo test --locked --package chasqui-broker --features mutations --test conformance mutants
 
+.PHONY: sim
+sim: ## Simulated worlds, each of a seed, for longer than `make unit` does (SEEDS=number, SEED=first)
+	@scripts/setup.sh build
+	cargo run --release --locked --package chasqui-sim -- --seeds $(or $(SEEDS),10000) --seed $(or $(SEED),1)
+
 .PHONY: interop
 interop: ## Foreign clients (Paho, mosquitto, MQTT.js) against the real server: tests/interop
 	@scripts/setup.sh build clients python node
