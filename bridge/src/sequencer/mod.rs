@@ -19,8 +19,10 @@
 //! - A record that changed is at hand until the batch that holds the change is durable, and each record is
 //!   fetched at most once at a time. So what a fetch reads is the newest: while a record is not at hand,
 //!   nothing can change it (`set.rs`).
+//! - What a connection sent behind a command that could not be decided is not decided either (`broken.rs`).
 //! - After a failed commit nothing is answered but that.
 
+mod broken;
 mod core;
 mod driver;
 mod fetch;
@@ -37,6 +39,7 @@ mod testing;
 
 pub use self::core::{Core, Release, Step};
 use crate::machine::{Command, Outcome};
+pub use broken::CONNECTIONS_END;
 use bytes::Bytes;
 use chasqui_proto::{ChatName, UserId};
 use chasqui_storage::{Batch, Poisoned};
