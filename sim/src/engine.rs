@@ -68,7 +68,6 @@ struct Room {
     durable: VecDeque<(u64, Release)>,
     /// The last step that was told.
     told: u64,
-    poisoned: Option<Poisoned>,
 }
 
 impl Engine {
@@ -87,7 +86,6 @@ impl Engine {
             steps: VecDeque::new(),
             durable: VecDeque::new(),
             told: 0,
-            poisoned: None,
         };
         let (queue, room) = (Mutex::default(), Mutex::new(room));
         Arc::new(Engine { queue, at_once: AtomicBool::new(true), clock, room })
@@ -171,14 +169,14 @@ impl Engine {
     /// Writes down what is full or old enough.
     pub(crate) fn write_down(&self) -> Done {
         let room = &mut *self.room.lock();
-        if room.poisoned.is_some() {
+        if room.storage.poisoned().is_some() {
             return Done::Nothing;
         }
         match room.storage.tick() {
             Ok(false) => Done::Nothing,
             Ok(true) => Done::WroteDown,
-            Err(poisoned) => {
-                room.poison(poisoned);
+            Err(_) => {
+                room.give_up();
                 Done::Failed
             }
         }
@@ -191,7 +189,7 @@ impl Engine {
 
     /// Whether the store takes no more.
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.room.lock().poisoned.is_some()
+        self.room.lock().storage.poisoned().is_some()
     }
 
     /// Reads what was committed.
@@ -236,10 +234,9 @@ impl Room {
         }
         let mut step = self.core.step();
         self.wanted.extend(std::mem::take(&mut step.fetches));
-        if let Some(why) = &self.poisoned {
+        if let Some(why) = self.storage.poisoned() {
             step.release.poisoned(&*self.sink, why);
-            self.core.poison().poisoned(&*self.sink, why);
-            self.wanted.clear();
+            self.give_up();
         } else if !step.is_idle() {
             self.steps.push_back(step);
         }
@@ -262,26 +259,25 @@ impl Room {
                 Done::Committed(count, end)
             }
             Err(error) => {
-                let poisoned = self.storage.poisoned().cloned();
-                let why = poisoned.unwrap_or_else(|| Poisoned { why: error.to_string().into() });
+                let why = Poisoned { why: error.to_string().into() };
                 for (_, release) in released {
                     release.poisoned(&*self.sink, &why);
                 }
-                self.poison(why);
+                self.give_up();
                 Done::Failed
             }
         }
     }
 
-    /// Nothing more is carried out, and whoever waits is told so. What was durable before is told as that.
-    fn poison(&mut self, why: Poisoned) {
+    /// Where the store takes no more, nothing more is carried out, and whoever waits is told so. What was durable before is told as that.
+    fn give_up(&mut self) {
+        let Some(why) = self.storage.poisoned() else { return };
         for step in self.steps.drain(..) {
-            step.release.poisoned(&*self.sink, &why);
+            step.release.poisoned(&*self.sink, why);
         }
-        self.core.poison().poisoned(&*self.sink, &why);
+        self.core.poison().poisoned(&*self.sink, why);
         self.wanted.clear();
         self.read.clear();
-        self.poisoned = Some(why);
     }
 }
 

@@ -86,6 +86,12 @@ impl Pipe {
         wake(&mut both.writer);
     }
 
+    /// Whether the server has read all that the client wrote. Where it closes and has not, the client's kernel is told so.
+    pub(crate) fn is_all_read(&self) -> bool {
+        let both = self.0.lock();
+        both.on_the_way.is_empty() && both.arrived.is_empty()
+    }
+
     /// Whether the server has closed its end.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.lock().closed
@@ -164,10 +170,12 @@ mod tests {
         pipe.arrive(2);
         assert_eq!(read(&mut end), Poll::Ready(b"he".to_vec()));
         pipe.arrive(1);
+        assert!(!pipe.is_all_read());
         pipe.break_off();
         assert_eq!(read(&mut end), Poll::Ready(b"l".to_vec()));
         assert_eq!(read(&mut end), Poll::Ready(Vec::new()), "the rest was on its way and is lost");
         assert!(matches!(write(&mut end, b"x"), Poll::Ready(Err(_))));
+        assert!(pipe.is_all_read());
     }
 
     #[test]

@@ -69,6 +69,8 @@ seen! {
     starts_cut,
     /// Disks that failed, and servers that took no more for it.
     poisoned,
+    /// Steps of the clock into the past.
+    steps_back,
     /// Stops in good order.
     stops,
     /// Commits.

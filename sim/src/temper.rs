@@ -28,6 +28,8 @@ pub(crate) struct Temper {
     pub(crate) faults: u32,
     /// The server is stopped in good order.
     pub(crate) stops: u32,
+    /// The clock is set back.
+    pub(crate) steps_back: u32,
     /// Bytes that a socket holds.
     pub(crate) room: usize,
     /// Of a hundred steps in which nothing goes wrong, in how many the time moves on.
@@ -52,6 +54,7 @@ impl Temper {
             cuts_within: chance(rng, 250),
             faults: chance(rng, 150),
             stops: chance(rng, 150),
+            steps_back: chance(rng, 150),
             room: [200, 1_000, 4_000, 1 << 20][rng.random_range(0..4)],
             haste: rng.random_range(2..=15),
         }

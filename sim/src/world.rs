@@ -21,6 +21,10 @@ use std::time::Duration;
 const BEGIN_MS: u64 = 1_795_000_000_000;
 /// Bytes that come or arrive at once, at most.
 const GULP: usize = 600;
+/// So many things are tried until one of them can be done.
+const TRIES: usize = 6;
+/// How far the clock steps back, at most.
+const BACK_MS: u64 = 3_000;
 /// Steps until a server that is gone is started again, at most.
 const DOWN: u32 = 40;
 
@@ -43,6 +47,8 @@ pub(crate) struct World {
     /// Faults that were planned and may not have come to pass.
     planned: u32,
     stopping: bool,
+    /// The latest that the clock has shown: what waits for a time waits until it has come again.
+    latest_ms: u64,
 }
 
 impl World {
@@ -68,6 +74,7 @@ impl World {
             countdown: 0,
             planned: 0,
             stopping: false,
+            latest_ms: BEGIN_MS,
         }
     }
 
@@ -112,18 +119,25 @@ impl World {
             self.pass(ms).await;
             return Ok(());
         }
-        match self.rng.random_range(0..10) {
-            0..3 => self.poll_one(),
-            3..6 => self.work(),
-            _ => return self.act(),
+        for _ in 0..TRIES {
+            let done = match self.rng.random_range(0..10) {
+                0..3 => self.poll_one(),
+                3..6 => self.work(),
+                _ => self.act()?,
+            };
+            if done {
+                return Ok(());
+            }
         }
+        self.pass(1).await;
         Ok(())
     }
 
     /// The time moves on.
     async fn pass(&mut self, ms: u64) {
         self.clock.advance(ms);
-        self.notes.now_ms = self.clock.now_ms() - BEGIN_MS;
+        self.notes.now_ms += ms;
+        self.latest_ms = self.latest_ms.max(self.clock.now_ms());
         tokio::time::advance(Duration::from_millis(ms)).await;
         if let Some(life) = &mut self.life {
             let due = self.rng.random_ratio(1, 8);
@@ -131,21 +145,31 @@ impl World {
         }
     }
 
+    /// The machine's clock is set back.
+    fn step_back(&mut self) {
+        let ms = self.rng.random_range(1..BACK_MS);
+        self.notes.seen.steps_back += 1;
+        self.notes.say(|| format!("the clock steps back by {ms} ms"));
+        self.clock.set(self.clock.now_ms() - ms);
+    }
+
     /// One of the server's connections goes on.
-    fn poll_one(&mut self) {
-        let Some(life) = &mut self.life else { return };
+    fn poll_one(&mut self) -> bool {
+        let Some(life) = &mut self.life else { return false };
         let woken = life.tasks.woken();
-        if woken > 0 {
-            let which = self.rng.random_range(0..woken);
-            if let Some((name, ended)) = life.tasks.poll(which) {
-                self.notes.say(|| format!("{name} goes on{}", if ended { " and ends" } else { "" }));
-            }
+        if woken == 0 {
+            return false;
         }
+        let which = self.rng.random_range(0..woken);
+        if let Some((name, ended)) = life.tasks.poll(which) {
+            self.notes.say(|| format!("{name} goes on{}", if ended { " and ends" } else { "" }));
+        }
+        true
     }
 
     /// The sequencer or the store goes on.
-    fn work(&mut self) {
-        let Some(life) = &mut self.life else { return };
+    fn work(&mut self) -> bool {
+        let Some(life) = &mut self.life else { return false };
         let engine = &life.engine;
         let (wanted, steps, durable) = engine.under_way();
         let done = match self.rng.random_range(0..12) {
@@ -157,6 +181,7 @@ impl World {
             _ => Done::Nothing,
         };
         self.note(&done);
+        done != Done::Nothing
     }
 
     fn note(&mut self, done: &Done) {
@@ -177,33 +202,23 @@ impl World {
     }
 
     /// One of the clients, or its network, does something.
-    fn act(&mut self) -> Verdict {
+    fn act(&mut self) -> Result<bool, String> {
         let which = self.rng.random_range(0..self.clients.len());
         if !self.clients[which].is_connected() {
-            self.connect(which);
-            return Ok(());
+            return Ok(self.connect(which));
         }
         let count = self.rng.random_range(1..GULP);
         let (client, rng, notes) = (&mut self.clients[which], &mut self.rng, &mut self.notes);
-        match rng.random_range(0..20) {
-            0..5 => {
-                client.carry(count);
-            }
-            5..10 => {
-                client.receive(count, notes)?;
-            }
-            10..15 => {
-                client.write(true, rng, notes);
-            }
-            15..19 => {
-                client.confirm(rng.random_range(1..5), notes);
-            }
+        Ok(match rng.random_range(0..20) {
+            0..5 => client.carry(count),
+            5..10 => client.receive(count, notes)?,
+            10..15 => client.write(true, rng, notes),
+            15..19 => client.confirm(rng.random_range(1..5), notes),
             _ => {
                 client.look(rng);
-                client.say_read(notes);
+                client.say_read(notes)
             }
-        }
-        Ok(())
+        })
     }
 
     /// A client connects, if there is somebody to connect to.

@@ -7,7 +7,7 @@ use chasqui_sim::{Options, Seen, run};
 use std::hash::{BuildHasher, Hasher};
 
 /// Seeds of each half.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 1_500;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))

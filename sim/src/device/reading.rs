@@ -60,8 +60,8 @@ impl Client {
         if !connection.pipe.is_closed() || connection.pipe.written() > 0 {
             return false;
         }
-        // One that took nothing for too long is closed, whatever it has written.
-        let left = connection.stage == Stage::Leaving && !connection.slow;
+        // One that took nothing for too long is closed, whatever it has written; and a server that stops does not wait for what comes.
+        let left = connection.stage == Stage::Leaving && !connection.slow && connection.pipe.is_all_read();
         self.connection = None;
         let device = self.part.device.clone();
         notes.say(|| format!("{device} sees the end of its connection"));

@@ -42,6 +42,8 @@ impl World {
             }
         } else if self.chance(temper.faults) {
             self.plan_a_fault();
+        } else if self.chance(temper.steps_back) {
+            self.step_back();
         } else if self.chance(temper.stops) && !self.stopping {
             self.stop();
         }

@@ -8,6 +8,7 @@ use chasqui_bridge::machine::stored::StoredMessage;
 use chasqui_bridge::sequencer::names;
 use chasqui_broker::codec::Version;
 use chasqui_proto::{ConversationId, UserId};
+use chasqui_storage::clock::Clock;
 use chasqui_testkit::history::{Device, Event, MessageId};
 
 /// Rounds until everything has come to rest, at most.
@@ -36,7 +37,8 @@ impl World {
                 continue;
             }
             self.pass(PAUSE_MS).await;
-            still = if self.is_at_rest() { still + 1 } else { 0 };
+            let has_come_again = self.clock.now_ms() >= self.latest_ms;
+            still = if has_come_again && self.is_at_rest() { still + 1 } else { 0 };
             if still == STILL {
                 return Ok(());
             }
