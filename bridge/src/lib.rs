@@ -10,6 +10,8 @@ pub mod entry;
 pub mod hook;
 mod listeners;
 pub mod machine;
+#[doc(hidden)]
+pub mod mutation;
 pub mod reload;
 pub mod sequencer;
 pub mod server;

@@ -14,6 +14,7 @@ use super::table::Evictable;
 use super::tails::Tails;
 use super::{Answer, Committed, Done, FetchError, NewItems, Ops, Request, Sink, Unanswered};
 use crate::machine::{self, Change, Command, Env, Key, Missing, Outcome, Record};
+use crate::mutation::{Mutation, mutated};
 use chasqui_proto::ErrorCode;
 use chasqui_storage::{Batch, Poisoned};
 use std::collections::VecDeque;
@@ -299,7 +300,8 @@ impl Core {
     fn evict(&mut self) {
         if self.set.weight() > self.working_set_bytes {
             let came_before = self.parked.since().unwrap_or(u64::MAX);
-            let may = Evictable { durable: self.durable, came_before };
+            let durable = if mutated(Mutation::EvictsWhatIsUnderWay) { u64::MAX } else { self.durable };
+            let may = Evictable { durable, came_before };
             self.set.evict(self.working_set_bytes, may, VISITS_PER_STEP + 8 * self.fetched);
         }
         self.fetched = 0;
