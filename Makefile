@@ -53,6 +53,7 @@ lint: ## Formatting and clippy, warnings are errors
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo clippy --locked --package chasqui-broker --features mutations --test conformance -- --deny warnings
 	cargo clippy --locked --package chasqui-broker --features fuzzing --lib -- --deny warnings
+	cargo clippy --locked --package chasqui-sim --features mutations --test mutants -- --deny warnings
 
 .PHONY: doc
 doc: ## API documentation; a broken link is an error
@@ -101,9 +102,15 @@ guided: ## Fuzzing guided by coverage (TARGET=session or codec, SECONDS=number)
 		-max_total_time=$(or $(SECONDS),600) -print_final_stats=1
 
 .PHONY: mutations
-mutations: ## Break the broker's rules one by one: the test of each must notice
+mutations: ## Break rules of the broker and promises of the server one by one: what is to notice must
 	@scripts/setup.sh build
 	cargo test --locked --package chasqui-broker --features mutations --test conformance mutants
+	cargo test --locked --package chasqui-sim --features mutations --test mutants
+
+.PHONY: sim
+sim: ## Simulated worlds, each of a seed, for longer than `make unit` does (SEEDS=number, SEED=first)
+	@scripts/setup.sh build
+	cargo run --release --locked --package chasqui-sim -- --seeds $(or $(SEEDS),10000) --seed $(or $(SEED),1)
 
 .PHONY: interop
 interop: ## Foreign clients (Paho, mosquitto, MQTT.js) against the real server: tests/interop

@@ -13,23 +13,25 @@ mod program;
 use fill::{Fill, fill};
 use program::{Program, chasqui, dev};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Starts on one store; the first reads what a kernel that has just filled it knows anyway.
 const STARTS: usize = 3;
 /// What the program does by itself after a start belongs to it.
 const SETTLE: Duration = Duration::from_secs(2);
 
-fn measure(what: &str, data: &Path) -> f64 {
-    let mut rss_mib = 0.0;
+/// Memory after the last of some starts, bytes.
+fn measure(what: &str, data: &Path) -> u64 {
+    let mut rss = 0;
     for _ in 0..STARTS {
         let program = Program::start(chasqui(&dev(data)));
         std::thread::sleep(SETTLE);
-        rss_mib = program.rss() as f64 / f64::from(1 << 20);
-        println!("{what}: started in {:.3} s, {rss_mib:.1} MiB", program.started_in.as_secs_f64());
+        rss = program.rss();
+        println!("{what}: started in {:.3} s, {} MiB", program.started_in.as_secs_f64(), rss >> 20);
         program.stop();
     }
-    rss_mib
+    rss
 }
 
 fn main() {
@@ -40,5 +42,5 @@ fn main() {
     println!("{devices} devices put there in {:.1} s", since.elapsed().as_secs_f64());
     let nobody = measure("empty", empty.path());
     let all = measure(&format!("{devices} offline devices"), loaded.path());
-    println!("each takes {:.1} bytes of memory", (all - nobody) * f64::from(1 << 20) / devices as f64);
+    println!("{} KiB more memory for all of them", all.saturating_sub(nobody) >> 10);
 }

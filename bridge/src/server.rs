@@ -1,21 +1,19 @@
-//! The service, put together and taken apart: store, sequencer, broker, listeners.
+//! The service on a machine, put together and taken apart: store, sequencer, broker, listeners.
 //!
 //! It starts from the disk up and stops from the network down. A stop drains: clients are told, sessions are stored, everything handed in is
 //! committed and answered, and the store is written down. A kill loses none of what was acknowledged.
 
-use crate::access::Effect;
 use crate::access::live::LiveRules;
-use crate::account::{AccountError, Accounts, SequencedUsers, UserAdmin};
+use crate::account::{AccountError, Accounts};
 use crate::cli::{ControlSocket, ServerControl};
-use crate::hook::{ChatHook, LiveUsers, Open, Operations, Operators};
+use crate::hook::ChatHook;
 use crate::listeners;
 use crate::reload::Reload;
-use crate::sequencer::{self, Sequencer};
-use crate::session_store::SessionStore;
-use crate::settings::{ByteSize, Settings, Sources};
-use chasqui_broker::store::{Store, StoreError};
-use chasqui_broker::{Broker, Config, Listener, PublishRates, Rate, TlsError, Transport};
-use chasqui_proto::limits as proto;
+use crate::sequencer::Sequencer;
+use crate::service::{self, Service};
+use crate::settings::{Settings, Sources};
+use chasqui_broker::store::StoreError;
+use chasqui_broker::{Broker, Listener, TlsError, Transport};
 use chasqui_storage::clock::{Clock, SystemClock};
 use chasqui_storage::{OpenError, Options, Poisoned, Storage};
 use std::net::SocketAddr;
@@ -151,29 +149,13 @@ impl Server {
         listeners: Vec<impl Into<Listener>>,
     ) -> Result<Server, ServerError> {
         let storage = Arc::new(storage);
-        let open = Open { by_name: settings.dev, anonymous: settings.dev || settings.users.anonymous };
-        let otherwise = if settings.dev { Effect::Allow } else { Effect::Deny };
-        let access = LiveRules::new(settings.access.clone(), otherwise);
-        let hook = ChatHook::new(storage.reader(), open, Operators::of(settings), access);
-        let options = sequencer::Options {
-            dev: settings.dev || settings.users.auto_create,
-            ..sequencer::Options::default()
-        };
+        let reader = storage.reader();
+        let hook = service::hook(settings, reader.clone());
         let sink = Arc::<ChatHook>::clone(&hook);
+        let options = service::sequencing(settings);
         let sequencer = Arc::new(Sequencer::start(Arc::clone(&storage), sink, Arc::clone(&clock), options));
-        let operations = Arc::new(Operations::default());
-        operations.join(&sequencer);
-        let store: Arc<dyn Store> =
-            Arc::new(SessionStore::new(storage.reader(), operations, Arc::clone(&clock)));
-        let users = SequencedUsers::new(Arc::clone(&sequencer), hook.admin());
-        let users = LiveUsers::new(users, Arc::clone(&hook));
-        let accounts = Arc::new(Accounts::new(
-            storage.reader(),
-            Arc::new(users) as Arc<dyn UserAdmin>,
-            Arc::clone(&clock),
-        )?);
-        let broker = Broker::new(config(settings, clock), Arc::<ChatHook>::clone(&hook), store);
-        hook.join(&sequencer, broker.clone(), Arc::clone(&accounts));
+        let config = service::config(settings, Arc::clone(&clock));
+        let Service { hook, broker, accounts } = Service::new(hook, &sequencer, &reader, clock, config)?;
 
         let starting = broker.clone();
         let started = tokio::task::spawn_blocking(move || starting.start()).await;
@@ -297,58 +279,5 @@ pub fn options(settings: &Settings) -> Options {
         block_cache_bytes: storage.block_cache_bytes.as_usize(),
         segment_bytes: storage.segment_bytes.0,
         ..Options::default()
-    }
-}
-
-/// The broker's clock is the store's.
-struct BrokerClock(Arc<dyn Clock>);
-
-impl chasqui_broker::config::Clock for BrokerClock {
-    fn now_ms(&self) -> u64 {
-        self.0.now_ms()
-    }
-}
-
-fn config(settings: &Settings, clock: Arc<dyn Clock>) -> Config {
-    let limits = &settings.limits;
-    let bounded = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
-    let rates = |messages: u32, bytes: ByteSize| PublishRates {
-        messages: Rate::per_second(messages),
-        bytes: Rate::per_second(bounded(bytes.0)),
-    };
-    let or_no_limit = |most: u64| if most == 0 { u64::MAX } else { most };
-    Config {
-        clock: Arc::new(BrokerClock(clock)),
-        max_packet_size: bounded(limits.packet_bytes.0),
-        max_connect_size: bounded(limits.connect_packet_bytes.0),
-        connect_timeout: limits.connect_wait,
-        max_handshakes: limits.handshakes as usize,
-        max_connections: limits.connections as usize,
-        window_v311: u16::try_from(settings.sessions.inflight_window).unwrap_or(proto::WINDOW_V311),
-        max_queue_bytes: settings.sessions.queue_bytes.0,
-        max_connections_per_listener: limits.connections_per_listener,
-        max_connections_per_address: limits.connections_per_address,
-        connect_rate_per_address: Rate::per_second(limits.connects_per_address),
-        max_connections_per_owner: limits.connections_per_user,
-        publish_rates: rates(limits.publishes_per_second, limits.publish_bytes_per_second),
-        publish_rates_per_owner: rates(
-            limits.publishes_per_second_per_user,
-            limits.publish_bytes_per_second_per_user,
-        ),
-        publish_rates_per_address: rates(
-            limits.publishes_per_second_per_address,
-            limits.publish_bytes_per_second_per_address,
-        ),
-        max_retained: or_no_limit(u64::from(limits.retained_messages)),
-        max_retained_bytes: or_no_limit(limits.retained_bytes.0),
-        max_rate_wait: Duration::from_millis(proto::RATE_WAIT_MAX_MS),
-        receive_maximum: u16::try_from(limits.receive_maximum).unwrap_or(proto::RECEIVE_MAXIMUM),
-        max_keep_alive_s: u16::try_from(limits.keep_alive_max.as_secs()).unwrap_or(u16::MAX),
-        write_stall: limits.write_stall,
-        max_session_expiry_s: u32::try_from(settings.sessions.expiry_max.as_secs()).unwrap_or(u32::MAX),
-        max_topic_levels: limits.topic_levels as usize,
-        max_subscriptions: limits.subscriptions as usize,
-        sys_interval: settings.sys.interval,
-        ..Config::default()
     }
 }

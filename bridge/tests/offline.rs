@@ -94,7 +94,7 @@ async fn heavy_offline_devices_cost_disk_only() {
     let since = Instant::now();
     let path = loaded.path().to_owned();
     tokio::task::spawn_blocking(move || {
-        fill(&path, Fill { devices: DEVICES, waiting: WAITING, wills: false })
+        fill(&path, Fill { devices: DEVICES, waiting: WAITING, wills: false });
     })
     .await
     .expect("it loads");

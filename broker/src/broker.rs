@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::groups::Groups;
 use crate::hook::{Client, Hook, Roles, Route};
 use crate::message::Message;
-use crate::net::{self, Listener, Tls, UnderWay};
+use crate::net::{self, Listener, Stream, Tls, UnderWay};
 use crate::plain::Subscriber;
 use crate::quota::{Allowance, Places, Rate};
 use crate::registry::Registry;
@@ -22,7 +22,7 @@ use crate::store::{RetainedTotals, SessionKey, Store, StoreError, StoredSession,
 use crate::sys::{Reading, Sys};
 use crate::timers::{TICK_MS, Timers};
 use crate::topic::is_shared;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -30,6 +30,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(TICK_MS);
 /// How often what is due is looked for.
 const DUE_INTERVAL: Duration = Duration::from_millis(500);
 /// How many due entries are taken at once.
@@ -141,11 +143,15 @@ impl Broker {
         net::accept(Arc::clone(&self.inner), listener.into()).await;
     }
 
+    /// Serves one connection from its first byte to its last, over whatever carries its bytes: for who accepts connections on their own.
+    pub async fn serve_stream<S: Stream>(&self, stream: S, peer: SocketAddr) {
+        net::serve_one(Arc::clone(&self.inner), stream, peer).await;
+    }
+
     /// Looks after deadlines, wills, expiries and what members of groups left behind until [`Broker::stop`]. Run it once, beside the listeners.
     pub async fn tend(&self) {
-        let inner = &self.inner;
-        let mut stopping = inner.stopping.subscribe();
-        let mut tick = tokio::time::interval(Duration::from_millis(TICK_MS));
+        let mut stopping = self.inner.stopping.subscribe();
+        let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let ticks_per_due = DUE_INTERVAL.as_millis() as u64 / TICK_MS;
         let mut ticks = 0u64;
@@ -155,24 +161,34 @@ impl Broker {
                 _ = tick.tick() => {}
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
-            let now_ms = inner.config.clock.now_ms();
-            inner.timers.tick(now_ms);
-            if inner.sys.is_due(now_ms) {
-                inner.tell_system();
-            }
-            inner.offer_parked();
+            self.tick();
             ticks += 1;
             if ticks.is_multiple_of(ticks_per_due) {
                 // Beside this loop, which others' deadlines wait for.
                 if due.as_ref().is_none_or(JoinHandle::is_finished) {
-                    let inner = Arc::clone(inner);
-                    due = Some(tokio::spawn(async move {
-                        inner.take_due().await;
-                        inner.remove_expired(now_ms).await;
-                    }));
+                    let broker = self.clone();
+                    due = Some(tokio::spawn(async move { broker.take_due().await }));
                 }
             }
         }
+    }
+
+    /// What [`Broker::tend`] does often: wakes who has a deadline. For who keeps the time on their own.
+    pub fn tick(&self) {
+        let inner = &self.inner;
+        let now_ms = inner.config.clock.now_ms();
+        inner.timers.tick(now_ms);
+        if inner.sys.is_due(now_ms) {
+            inner.tell_system();
+        }
+        inner.offer_parked();
+    }
+
+    /// What [`Broker::tend`] does now and then, and once at a time: wills, ends of sessions, and retained messages that expire.
+    pub async fn take_due(&self) {
+        let now_ms = self.inner.config.clock.now_ms();
+        self.inner.take_due().await;
+        self.inner.remove_expired(now_ms).await;
     }
 
     /// Loads certificate files again when they change, looking at them every so often, until [`Broker::stop`]. Run it once for each

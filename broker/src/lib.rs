@@ -51,5 +51,7 @@ mod timers;
 
 pub use broker::Broker;
 pub use config::Config;
-pub use net::{ClientCertificates, Listener, ListenerOptions, Tls, TlsError, TlsFiles, Transport, UserFrom};
+pub use net::{
+    ClientCertificates, Listener, ListenerOptions, Stream, Tls, TlsError, TlsFiles, Transport, UserFrom,
+};
 pub use quota::{PublishRates, Rate};

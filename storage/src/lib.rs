@@ -49,6 +49,8 @@ mod error;
 mod folder;
 pub mod key;
 pub mod kv;
+#[doc(hidden)]
+pub mod mutation;
 pub mod op;
 mod options;
 mod overlay;

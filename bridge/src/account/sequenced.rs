@@ -3,7 +3,7 @@
 use super::admin::{AdminError, UserAdmin};
 use crate::machine::command::{CreateUser, RemoveUser};
 use crate::machine::{Command, Outcome};
-use crate::sequencer::{Answer, Done, Ops, Request, Sequencer, Unanswered};
+use crate::sequencer::{Answer, Done, Intake, Ops, Request, Unanswered};
 use chasqui_proto::UserId;
 use chasqui_storage::{Batch, Poisoned};
 use hashbrown::HashMap;
@@ -63,13 +63,13 @@ impl AdminAnswers {
 
 /// [`UserAdmin`] by a sequencer.
 pub struct SequencedUsers {
-    sequencer: Arc<Sequencer>,
+    sequencer: Arc<dyn Intake>,
     answers: Arc<AdminAnswers>,
 }
 
 impl SequencedUsers {
     /// Users of this sequencer, whose sink hands answers to `answers`.
-    pub fn new(sequencer: Arc<Sequencer>, answers: Arc<AdminAnswers>) -> SequencedUsers {
+    pub fn new(sequencer: Arc<dyn Intake>, answers: Arc<AdminAnswers>) -> SequencedUsers {
         SequencedUsers { sequencer, answers }
     }
 
@@ -110,7 +110,7 @@ impl UserAdmin for SequencedUsers {
 mod tests {
     use super::*;
     use crate::account::{AccountError, Accounts, Hash};
-    use crate::sequencer::{Committed, Options, Sink};
+    use crate::sequencer::{Committed, Options, Sequencer, Sink};
     use chasqui_storage::Storage;
     use chasqui_storage::clock::{Clock, SystemClock};
     use chasqui_storage::disk::RamDisk;

@@ -55,7 +55,7 @@ impl Offline {
         let operations = Arc::new(Operations::default());
         operations.join(&sequencer);
         let sessions = SessionStore::new(storage.reader(), operations, Arc::clone(&clock));
-        let users = SequencedUsers::new(Arc::clone(&sequencer), answers);
+        let users = SequencedUsers::new(Arc::<Sequencer>::clone(&sequencer), answers);
         let users = OfflineUsers { users, sessions, reader: storage.reader() };
         let accounts = Arc::new(Accounts::new(storage.reader(), Arc::new(users), clock)?);
         Ok(Offline { accounts, sequencer, storage })

@@ -25,7 +25,7 @@ use crate::access::live::LiveRules;
 use crate::account::{Accounts, AdminAnswers};
 use crate::machine::command::{Attach, Detach, Heads};
 use crate::machine::{Command, Outcome};
-use crate::sequencer::{Answer, Committed, Request, Sequencer, Sink, Unanswered};
+use crate::sequencer::{Answer, Committed, Intake, Request, Sink, Unanswered};
 use crate::session_store::put_received;
 use asks::{Asks, Question};
 use chasqui_broker::Broker;
@@ -61,7 +61,7 @@ pub struct ChatHook {
     reader: Reader,
     /// Set once, when the service is put together: the sequencer answers through this hook. Weak, so that who stops the service
     /// is the last to hold it.
-    sequencer: OnceLock<Weak<Sequencer>>,
+    sequencer: OnceLock<Weak<dyn Intake>>,
     broker: RwLock<Option<Broker>>,
     accounts: RwLock<Option<Arc<Accounts>>>,
     /// Administrative commands that wait.
@@ -94,8 +94,9 @@ impl ChatHook {
     }
 
     /// Tells the hook what it works with. Called once, before the broker serves anybody.
-    pub fn join(&self, sequencer: &Arc<Sequencer>, broker: Broker, accounts: Arc<Accounts>) {
-        let joined = self.sequencer.set(Arc::downgrade(sequencer)).is_ok();
+    pub fn join<I: Intake>(&self, sequencer: &Arc<I>, broker: Broker, accounts: Arc<Accounts>) {
+        let sequencer: Weak<I> = Arc::downgrade(sequencer);
+        let joined = self.sequencer.set(sequencer).is_ok();
         debug_assert!(joined, "a hook is joined once");
         *self.accounts.write() = Some(accounts);
         *self.broker.write() = Some(broker);
@@ -127,7 +128,7 @@ impl ChatHook {
     }
 
     /// The sequencer; `None` when the service has stopped.
-    fn sequencer(&self) -> Option<Arc<Sequencer>> {
+    fn sequencer(&self) -> Option<Arc<dyn Intake>> {
         self.sequencer.get().and_then(Weak::upgrade)
     }
 

@@ -4,7 +4,7 @@ use super::sources::inbox_owner;
 use super::stopped;
 use crate::entry;
 use crate::machine::command::{Acknowledged, Delivered};
-use crate::sequencer::{Ops, Request, Sequencer};
+use crate::sequencer::{CONNECTIONS_END, Intake, Ops, Request};
 use crate::session_store::CommitOps;
 use chasqui_broker::store::{Committed, CursorMove, SessionKey, StoreError};
 use chasqui_proto::{DeviceId, UserId};
@@ -16,18 +16,19 @@ use std::sync::{Arc, OnceLock, Weak};
 #[derive(Default)]
 pub struct Operations {
     /// Weak, so that who stops the service is the last to hold it.
-    sequencer: OnceLock<Weak<Sequencer>>,
+    sequencer: OnceLock<Weak<dyn Intake>>,
 }
 
 impl Operations {
     /// Tells whom to hand things to. Called once, before the broker serves anybody.
-    pub fn join(&self, sequencer: &Arc<Sequencer>) {
-        let joined = self.sequencer.set(Arc::downgrade(sequencer)).is_ok();
+    pub fn join<I: Intake>(&self, sequencer: &Arc<I>) {
+        let sequencer: Weak<I> = Arc::downgrade(sequencer);
+        let joined = self.sequencer.set(sequencer).is_ok();
         debug_assert!(joined, "operations are joined once");
     }
 
     /// The sequencer; `None` when the service has stopped.
-    fn sequencer(&self) -> Option<Arc<Sequencer>> {
+    fn sequencer(&self) -> Option<Arc<dyn Intake>> {
         self.sequencer.get().and_then(Weak::upgrade)
     }
 }
@@ -71,11 +72,10 @@ impl Operations {
 /// user: a device that begins sees what the others have acknowledged before. Connections count from 1 and administration has a number
 /// of its own; neither comes near.
 pub(super) fn origin_of(session: &SessionKey) -> u64 {
-    const SESSIONS: u64 = 1 << 61;
     let hasher = foldhash::fast::FixedState::default();
     let hash =
         if session.owner.is_empty() { hasher.hash_one(session) } else { hasher.hash_one(&session.owner) };
-    SESSIONS | hash >> 4
+    CONNECTIONS_END | hash >> 4
 }
 
 /// What a cursor's move in the user's own inbox delivers; nothing where writing moved it, or nobody's PUBACK did.

@@ -5,6 +5,7 @@
 //! what was waiting for it. The records that a step asks for are read with [`read`](super::read) by whoever
 //! drives it, and only after the batches that were durable then; [`Core::durable`] says which those are.
 
+use super::broken::Broken;
 use super::guess::Guesses;
 use super::ops::{self, AtEnd};
 use super::parked::{Parked, Waiting};
@@ -13,6 +14,7 @@ use super::table::Evictable;
 use super::tails::Tails;
 use super::{Answer, Committed, Done, FetchError, NewItems, Ops, Request, Sink, Unanswered};
 use crate::machine::{self, Change, Command, Env, Key, Missing, Outcome, Record};
+use crate::mutation::{Mutation, mutated};
 use chasqui_proto::ErrorCode;
 use chasqui_storage::{Batch, Poisoned};
 use std::collections::VecDeque;
@@ -128,6 +130,7 @@ pub struct Core {
     set: WorkingSet,
     parked: Parked,
     guesses: Guesses,
+    broken: Broken,
     dev: bool,
     working_set_bytes: usize,
     durable: u64,
@@ -143,6 +146,9 @@ pub struct Core {
     buffer: Vec<u8>,
 }
 
+/// What is said of a command that comes too late.
+const BEHIND: &str = "an earlier command of this connection could not be decided";
+
 /// Records that the clock hand looks at in a step, beside eight for each record that came in.
 const VISITS_PER_STEP: usize = 256;
 
@@ -154,6 +160,7 @@ impl Core {
             set: WorkingSet::new(),
             parked: Parked::default(),
             guesses: Guesses::default(),
+            broken: Broken::default(),
             dev,
             working_set_bytes,
             durable: 0,
@@ -244,6 +251,9 @@ impl Core {
             work.order = self.nobody;
             self.nobody -= 1;
         }
+        if work.command.is_some() && self.broken.has(work.order, now_ms) {
+            return self.fail(&work, &Arc::from(BEHIND), now_ms);
+        }
         if let Some(mut work) = self.parked.behind(work)
             && let Err(missing) = self.run(&mut work, now_ms)
         {
@@ -261,15 +271,14 @@ impl Core {
         {
             waiting.since = now;
             self.parked.forget(&work);
-            // Its effects on the session are left out too: whoever comes back finds it not done.
-            self.release.answers.push(Answer {
-                origin: work.origin,
-                token: work.token,
-                outcome: Outcome::Failed(Arc::clone(why)),
-            });
+            self.fail(&work, why, now_ms);
         }
         while let Some(mut work) = waiting.works.pop_front() {
             self.parked.forget(&work);
+            if work.command.is_some() && self.broken.has(order, now_ms) {
+                self.fail(&work, &Arc::from(BEHIND), now_ms);
+                continue;
+            }
             if let Err(missing) = self.run(&mut work, now_ms) {
                 self.park(work, missing, waiting);
                 return;
@@ -278,10 +287,21 @@ impl Core {
         }
     }
 
+    /// Answers a command that cannot be decided. Its effects on the session are left out too: whoever comes back finds it not done.
+    fn fail(&mut self, work: &Work, why: &Arc<str>, now_ms: u64) {
+        let (origin, token, outcome) = (work.origin, work.token, Outcome::Failed(Arc::clone(why)));
+        self.release.answers.push(Answer { origin, token, outcome });
+        // Where nobody waits for the answer, nobody repeats it.
+        if token != 0 && !self.broken.has(work.order, now_ms) {
+            self.broken.note(work.order, now_ms);
+        }
+    }
+
     fn evict(&mut self) {
         if self.set.weight() > self.working_set_bytes {
             let came_before = self.parked.since().unwrap_or(u64::MAX);
-            let may = Evictable { durable: self.durable, came_before };
+            let durable = if mutated(Mutation::EvictsWhatIsUnderWay) { u64::MAX } else { self.durable };
+            let may = Evictable { durable, came_before };
             self.set.evict(self.working_set_bytes, may, VISITS_PER_STEP + 8 * self.fetched);
         }
         self.fetched = 0;

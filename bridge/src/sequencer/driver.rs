@@ -3,7 +3,7 @@
 use super::core::{Core, Release, Step};
 use super::fetch::Fetchers;
 use super::queue::{Limits, Queue, Taken};
-use super::{Ops, Request, Sink};
+use super::{Intake, Ops, Request, Sink};
 use chasqui_proto::limits::{
     BATCH_MAX_BYTES, BATCH_MAX_ITEMS, CURSOR_DELAY_MS, SEQUENCER_QUEUE_MAX_BYTES, SEQUENCER_QUEUE_MAX_ITEMS,
 };
@@ -106,33 +106,6 @@ impl Sequencer {
         Sequencer { shared, storage, thread: Some(thread) }
     }
 
-    /// Hands in requests of one connection, in order. Each is answered once. Waits while too much waits
-    /// already.
-    pub fn submit(&self, requests: Vec<Request>) {
-        self.shared.queue.submit(requests.into_iter().map(Into::into));
-    }
-
-    /// Hands in a request that rides on the next batch, and waits for one at most [`CURSOR_DELAY_MS`]: a
-    /// cursor that moved.
-    pub fn lazy(&self, request: Request) {
-        self.shared.queue.submit_lazy(request.into());
-    }
-
-    /// Hands in operations that need no decision.
-    pub fn ops(&self, ops: Ops) {
-        self.shared.queue.submit([ops.into()]);
-    }
-
-    /// The same, to ride on the next batch as [`Sequencer::lazy`] does.
-    pub fn lazy_ops(&self, ops: Ops) {
-        self.shared.queue.submit_lazy(ops.into());
-    }
-
-    /// Whether so much waits that connections should leave what comes in their sockets for a while.
-    pub fn is_crowded(&self) -> bool {
-        self.shared.queue.is_crowded()
-    }
-
     /// Figures for metrics.
     pub fn stats(&self) -> Stats {
         let figures = &self.shared.figures;
@@ -162,6 +135,28 @@ impl Sequencer {
         {
             tracing::error!("the sequencer thread has panicked");
         }
+    }
+}
+
+impl Intake for Sequencer {
+    fn submit(&self, requests: Vec<Request>) {
+        self.shared.queue.submit(requests.into_iter().map(Into::into));
+    }
+
+    fn lazy(&self, request: Request) {
+        self.shared.queue.submit_lazy(request.into());
+    }
+
+    fn ops(&self, ops: Ops) {
+        self.shared.queue.submit([ops.into()]);
+    }
+
+    fn lazy_ops(&self, ops: Ops) {
+        self.shared.queue.submit_lazy(ops.into());
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.shared.queue.is_crowded()
     }
 }
 

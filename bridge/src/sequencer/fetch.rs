@@ -5,6 +5,7 @@
 
 use super::names;
 use crate::machine::{Conversation, DecodeError, Key, Receipt, Record, Ring, User};
+use crate::mutation::{Mutation, mutated};
 use chasqui_storage::{KvError, Reader};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -38,6 +39,7 @@ pub fn read(reader: &Reader, key: &Key) -> Result<Record, FetchError> {
             let conversation = stored.map(|stored| Conversation::decode(&stored)).transpose()?;
             Record::Conversation(conversation.unwrap_or_default())
         }
+        Key::Ring(..) if mutated(Mutation::ForgetsAcceptedIds) => Record::Ring(Ring::default()),
         Key::Ring(user, device) => {
             let items = reader.ring(&names::ring(user, device))?;
             Record::Ring(Ring::decode(items.iter().map(|item| &item[..]))?)

@@ -19,8 +19,10 @@
 //! - A record that changed is at hand until the batch that holds the change is durable, and each record is
 //!   fetched at most once at a time. So what a fetch reads is the newest: while a record is not at hand,
 //!   nothing can change it (`set.rs`).
+//! - What a connection sent behind a command that could not be decided is not decided either (`broken.rs`).
 //! - After a failed commit nothing is answered but that.
 
+mod broken;
 mod core;
 mod driver;
 mod fetch;
@@ -37,6 +39,7 @@ mod testing;
 
 pub use self::core::{Core, Release, Step};
 use crate::machine::{Command, Outcome};
+pub use broken::CONNECTIONS_END;
 use bytes::Bytes;
 use chasqui_proto::{ChatName, UserId};
 use chasqui_storage::{Batch, Poisoned};
@@ -81,6 +84,26 @@ pub trait Sink: Send + Sync + 'static {
     /// These will not be answered, for the store has failed; nor will anything else be. May be called from
     /// any thread.
     fn poisoned(&self, unanswered: Vec<Unanswered>, why: &Poisoned);
+}
+
+/// Where work is handed in. [`Sequencer`] does it on a thread of its own; who drives a [`Core`] step by step has another.
+pub trait Intake: Send + Sync + 'static {
+    /// Hands in requests of one connection, in order. Each is answered once. Waits while too much waits
+    /// already.
+    fn submit(&self, requests: Vec<Request>);
+
+    /// Hands in a request that rides on the next batch, and waits for one at most
+    /// [`CURSOR_DELAY_MS`](chasqui_proto::limits::CURSOR_DELAY_MS): a cursor that moved.
+    fn lazy(&self, request: Request);
+
+    /// Hands in operations that need no decision.
+    fn ops(&self, ops: Ops);
+
+    /// The same, to ride on the next batch as [`Intake::lazy`] does.
+    fn lazy_ops(&self, ops: Ops);
+
+    /// Whether so much waits that connections should leave what comes in their sockets for a while.
+    fn is_crowded(&self) -> bool;
 }
 
 /// What is true since a batch is durable.

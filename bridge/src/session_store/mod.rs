@@ -29,6 +29,7 @@ mod suite;
 #[cfg(test)]
 mod tests;
 
+use crate::mutation::{Mutation, mutated};
 use bytes::Bytes;
 use chasqui_broker::codec::ByteStr;
 use chasqui_broker::message::Message;
@@ -449,7 +450,8 @@ impl Store for SessionStore {
         };
         let mut new = old.clone();
         new.last_packet_id = last_packet_id;
-        new.set(moves.iter().map(|moved| (moved.source.clone(), moved.to)).collect());
+        let ahead = u64::from(mutated(Mutation::WritesCursorsAhead));
+        new.set(moves.iter().map(|moved| (moved.source.clone(), moved.to + ahead)).collect());
         let mut batch = Batch::new();
         match self.write_cursors(key, &old, new, &mut batch) {
             None => self.ops.lazy(key, moves, batch),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chasqui_bridge::hook::Operations;
 use chasqui_bridge::machine::command::{Ack, Attach, Caller, Send};
 use chasqui_bridge::machine::{Command, Outcome};
-use chasqui_bridge::sequencer::{self, Committed, Request, Sequencer, Sink, Unanswered};
+use chasqui_bridge::sequencer::{self, Committed, Intake, Request, Sequencer, Sink, Unanswered};
 use chasqui_bridge::server::options;
 use chasqui_bridge::session_store::SessionStore;
 use chasqui_bridge::settings::Settings;

@@ -96,6 +96,27 @@ async fn a_device_delivers_what_it_acknowledged_without_a_hole() {
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_behind_a_hole_counts_when_a_later_connection_fills_it() {
+    both(|version| async move {
+        let mut stage = Stage::set(version).await;
+        let mut phone = stage.service.device(version, "bob", "phone").await;
+        for text in ["one", "two", "three"] {
+            stage.alice.tell("bob", text).await;
+        }
+        let received = Stage::receives(&mut phone, &["one", "two", "three"]).await;
+        phone.ack(&received[2]).await;
+        assert_eq!(stage.delivered(&mut [&mut phone]).await, None, "{version:?}: one and two are missing");
+        phone.disconnect().await;
+        let mut phone = stage.service.kept(version, "bob", "phone").await;
+        for publish in Stage::receives(&mut phone, &["one", "two"]).await {
+            phone.ack(&publish).await;
+        }
+        assert_eq!(stage.delivered(&mut [&mut phone]).await, Some(3), "{version:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn devices_do_not_fill_each_others_holes() {
     both(|version| async move {
         let mut stage = Stage::set(version).await;

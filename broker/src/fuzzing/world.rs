@@ -325,7 +325,8 @@ impl World {
         pipe.send(&out);
         self.incoming.clear();
         self.connection = Some((pipe, Connection::new(hello, usize::from(receive_maximum))));
-        self.run(crate::net::serve_one(Arc::clone(self.inner()), end));
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        self.run(crate::net::serve_one(Arc::clone(self.inner()), end, peer));
         Ok(())
     }
 

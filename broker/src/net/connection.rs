@@ -222,7 +222,14 @@ impl<S: Stream> Connection<S> {
                     break;
                 }
             }
-            events.for_each(|behind| self.session.event_at_the_end(behind));
+            for behind in events {
+                if failed.is_ok() && matches!(behind, Event::Done(..)) {
+                    // It is written before the last words: what is answered from here on would overtake it [MQTT-4.6.0-2].
+                    failed = self.session.event(behind, cx, &mut turn);
+                } else {
+                    self.session.event_at_the_end(behind);
+                }
+            }
             failed?;
             while self.session.takes_packets(cx) {
                 match self.input.next(Some(version), &limits) {

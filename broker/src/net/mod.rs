@@ -34,7 +34,7 @@ use tokio::net::TcpStream;
 use under_way::GivenUp;
 
 /// What a connection speaks over: bytes both ways, in order.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Whether its end is said in so many words, which a peer that says DISCONNECT may wait for.
     const SAYS_GOODBYE: bool = false;
 }
@@ -163,16 +163,17 @@ async fn shake_hands(accepted: Box<Accepted<TcpStream>>) -> Option<Box<Accepted<
     None
 }
 
-/// Serves one connection that nobody accepted.
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) async fn serve_one<S: Stream>(inner: Arc<Inner>, stream: S) {
-    let (newcomer, _) = inner.under_way.enter(inner.config.connect_timeout);
-    let origin = Origin {
-        peer: SocketAddr::from(([127, 0, 0, 1], 1)),
-        listener: Arc::new(ListenerOptions::default()),
-        certificate: None,
-        rates: None,
+/// Serves one connection that none of our listeners accepted. It counts as one, and is held to no listener's or address's bounds.
+pub(crate) async fn serve_one<S: Stream>(inner: Arc<Inner>, stream: S, peer: SocketAddr) {
+    inner.stats.connections_accepted.count();
+    let Some(open) = inner.open() else {
+        inner.stats.connections_refused_full.count();
+        return;
     };
-    let places = HeldPlaces::default();
+    let (newcomer, displaced) = inner.under_way.enter(inner.config.connect_timeout);
+    inner.stats.handshakes_displaced.add(u64::from(displaced));
+    let listener = Arc::new(ListenerOptions::default());
+    let origin = Origin { peer, listener, certificate: None, rates: None };
+    let places = HeldPlaces { _broker: Some(open), ..HeldPlaces::default() };
     connection::serve(Box::new(Accepted { inner, stream, origin, newcomer, places })).await;
 }

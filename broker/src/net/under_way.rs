@@ -85,6 +85,8 @@ impl Newcomer {
         part: impl Future<Output = T>,
     ) -> Result<T, GivenUp> {
         tokio::select! {
+            // In this order, not in one of chance: who is done is not told to go.
+            biased;
             done = tokio::time::timeout_at(self.deadline, part) => done.map_err(|_| GivenUp::Late),
             _ = &mut self.told => Err(GivenUp::Unwanted),
             _ = stopping.wait_for(|stopping| *stopping) => Err(GivenUp::Unwanted),

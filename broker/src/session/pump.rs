@@ -312,8 +312,18 @@ impl Session {
                 EarlierState::InFlight(packet_id, qos) => self.send_again(index, item, (packet_id, qos), cx),
             };
         }
-        let passed = self.feeds[index].is_settled(item.position) || self.was_revoked(index, &item, cx);
+        let settled = self.feeds[index].is_settled(item.position);
+        // Whoever hears of deliveries on a log is to hear of what the client acknowledged there before what was sent earlier.
+        let heard_of = self.feeds[index].kind == SourceKind::Log;
+        let passed = (settled && !heard_of) || self.was_revoked(index, &item, cx);
         let seen = if passed { None } else { self.see(index, &item, cx)? };
+        if settled {
+            match seen {
+                Some((_, manner)) if manner.qos > QoS::AtMostOnce => self.feeds[index].was_taken(item),
+                _ => self.feeds[index].skip_to(item.position),
+            }
+            return Ok(());
+        }
         let seen = seen.filter(|(message, _)| {
             let expired = message.expiry_left_s(cx.now_ms) == Some(0);
             if expired {

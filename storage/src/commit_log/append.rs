@@ -11,6 +11,7 @@ use super::segment::{self, HEADER};
 use super::spare::{self, Spare};
 use super::{AppendError, LogError, LogOptions, MAX_BATCH_BYTES, Poisoned, Position};
 use crate::disk::{Disk, DiskFile};
+use crate::mutation::{Mutation, mutated};
 
 /// A larger buffer than this is given back after the batch that needed it.
 const BUFFER_KEPT: usize = 8 << 20;
@@ -64,7 +65,9 @@ impl CommitLog {
             Ok(()) => Ok(self.end),
             Err(error) => {
                 tracing::error!(%error, position = %self.end, "the commit log takes no more writes");
-                self.poisoned = Some(Poisoned::new(&error));
+                if !mutated(Mutation::GoesOnAfterFailure) {
+                    self.poisoned = Some(Poisoned::new(&error));
+                }
                 Err(error.into())
             }
         }
@@ -81,7 +84,9 @@ impl CommitLog {
         let Active { file, start, .. } = &mut self.active;
         let failed = |what, error| LogError::disk(what, &segment::name(*start))(error);
         file.write_at(offset, &self.buffer).map_err(|error| failed("write to", error))?;
-        file.sync_data().map_err(|error| failed("flush", error))?;
+        if !mutated(Mutation::SkipsFlush) {
+            file.sync_data().map_err(|error| failed("flush", error))?;
+        }
         self.end = self.end.plus(span);
         self.active.len = self.active.len.max(offset + span);
         if self.buffer.capacity() > BUFFER_KEPT {

@@ -12,6 +12,7 @@ use crate::{
     Position,
     key::{self, Key},
     kv::{KeyValue, KvError},
+    mutation::{Mutation, mutated},
     op::OpError,
     record::RecordError,
 };
@@ -180,7 +181,9 @@ impl Stack {
         let mut ring_base = |ring: &Key| Ok(stored_ring(&*self.kv, ring)?.1);
         let chunk = sealed.layer.read().chunk(sealed.upto, &mut ring_base)?;
         self.kv.write(&chunk, sealed.upto)?;
-        self.kv.flush()?;
+        if !mutated(Mutation::SkipsStateFlush) {
+            self.kv.flush()?;
+        }
         self.durable.store(sealed.upto.into(), Ordering::Release);
         self.chunks.fetch_add(1, Ordering::Relaxed);
         self.chunk_ops.fetch_add(chunk.ops.len() as u64, Ordering::Relaxed);

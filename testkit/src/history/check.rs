@@ -1,7 +1,7 @@
 //! The checker: all promises over one history.
 
 use super::facts::Facts;
-use super::{Device, Event, MessageId, deliveries, receipts, stored};
+use super::{Device, Event, MessageId, deliveries, plain, receipts, stored};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -33,6 +33,16 @@ pub enum Promise {
     ReceiptsOnlyGrow,
     /// A receipt says no more than what a device has acknowledged, or its user has said.
     ReceiptsAreTrue,
+    /// When everything has come to rest, receipts say all of that.
+    ReceiptsBecomeComplete,
+    /// What was published on a plain topic and acknowledged reaches everybody who reads it.
+    PublishedReachesEveryFollower,
+    /// What comes for the first time on a plain topic comes in the order in which it was published.
+    PublishedComesInOrder,
+    /// What comes on a plain topic was published there.
+    NothingIsInvented,
+    /// A plain topic retains what was published last with RETAIN.
+    NewestIsRetained,
 }
 
 impl Promise {
@@ -51,6 +61,13 @@ impl Promise {
             Promise::SessionIsKept => "a session is kept",
             Promise::ReceiptsOnlyGrow => "receipts only grow",
             Promise::ReceiptsAreTrue => "receipts are true",
+            Promise::ReceiptsBecomeComplete => "receipts become complete",
+            Promise::PublishedReachesEveryFollower => {
+                "what was published reaches everybody who reads the topic"
+            }
+            Promise::PublishedComesInOrder => "what was published comes in order",
+            Promise::NothingIsInvented => "nothing comes that was not published",
+            Promise::NewestIsRetained => "a topic retains what was published last",
         }
     }
 }
@@ -148,6 +165,7 @@ pub fn check(events: &[Event]) -> Result<Figures, Broken> {
     stored::check(events, &facts, &mut findings);
     let delivered = deliveries::check(events, &facts, &mut findings);
     receipts::check(events, &facts, &mut findings);
+    plain::check(events, &mut findings);
     if !findings.violations.is_empty() {
         return Err(Broken(findings.violations));
     }

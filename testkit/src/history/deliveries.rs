@@ -28,9 +28,10 @@ struct Reader<'a> {
     furthest_of: HashMap<&'a Conversation, u64>,
     seen: HashMap<u64, (Named<'a>, &'a MessageId)>,
     numbers: HashSet<Named<'a>>,
-    /// What it confirmed since the server last started, and has not got again since. Cursors from before may not have been kept.
+    /// What it confirmed since the server last started or its connection last broke, and has not got again since. What was said before may
+    /// have been lost.
     confirmed: Rc<HashSet<u64>>,
-    /// The server was killed or told to stop in this connection.
+    /// The server was killed or told to stop in this connection, or the connection broke.
     cut: bool,
     /// What it had confirmed when it left in good order; until a crash.
     left_with: Option<Rc<HashSet<u64>>>,
@@ -57,11 +58,8 @@ pub(super) fn check(events: &[Event], facts: &Facts<'_>, findings: &mut Findings
                     reader.left_with = Some(Rc::clone(&reader.confirmed));
                 }
             }
-            Event::Crashed | Event::Stopped => readers.values_mut().for_each(|reader| {
-                reader.cut = true;
-                reader.left_with = None;
-                reader.confirmed = Rc::default();
-            }),
+            Event::Crashed | Event::Stopped => readers.values_mut().for_each(Reader::cut_off),
+            Event::Severed { device } => readers.entry(device).or_default().cut_off(),
             Event::Confirmed { device, position } => {
                 let reader = readers.entry(device).or_default();
                 if !reader.cut {
@@ -126,6 +124,13 @@ impl<'a> Reader<'a> {
         self.last = 0;
         self.cut = false;
         self.done = self.left_with.take();
+    }
+
+    /// What it said last may be lost.
+    fn cut_off(&mut self) {
+        self.cut = true;
+        self.left_with = None;
+        self.confirmed = Rc::default();
     }
 
     fn delivered(&mut self, device: &Device, entry: Entry<'a>, facts: &Facts<'_>, findings: &mut Findings) {

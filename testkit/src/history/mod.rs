@@ -21,6 +21,7 @@
 mod check;
 mod deliveries;
 mod facts;
+mod plain;
 mod receipts;
 mod stored;
 #[cfg(test)]
@@ -117,6 +118,20 @@ pub enum Event {
     SaidRead { device: Device, conversation: Conversation, up_to: u64 },
     /// A receipt came.
     Receipt { device: Device, conversation: Conversation, delivered: u64, read: u64 },
+    /// The connection of a device is over, and it did not leave in good order: what it wrote last may be lost.
+    Severed { device: Device },
+    /// SUBACK came: from now on this device reads all plain topics. Before anything is published there.
+    Follows { device: Device },
+    /// A message on a plain topic is about to be written, for the first time or again. A topic has one publisher.
+    Published { device: Device, topic: Arc<str>, id: MessageId, retain: bool },
+    /// Its PUBACK came.
+    PublishAcknowledged { device: Device, id: MessageId },
+    /// A message on a plain topic came; `retained` is its RETAIN flag.
+    Received { device: Device, topic: Arc<str>, id: MessageId, retained: bool },
+    /// What a new subscription found retained at the end.
+    Retained { topic: Arc<str>, id: MessageId },
+    /// Nothing is on its way any more: everybody is connected, and everything has come that was to come.
+    Rested,
     /// The server is about to be killed, or the power to be cut.
     Crashed,
     /// The server is about to be told to stop.

@@ -1,9 +1,9 @@
-//! Promises about receipts: they only grow, and say what is so.
+//! Promises about receipts: they only grow, say what is so, and in the end say all of it.
 
 use super::check::{Findings, Promise};
 use super::facts::Facts;
 use super::{Conversation, Device, Event};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// How far the devices of one user are in one conversation.
 #[derive(Default)]
@@ -19,6 +19,7 @@ pub(super) fn check(events: &[Event], facts: &Facts<'_>, findings: &mut Findings
     let mut entries: HashMap<(&Device, u64), (&Conversation, u64)> = HashMap::new();
     let mut reached: HashMap<(&str, &Conversation), Reached> = HashMap::new();
     let mut last: HashMap<(&Device, &Conversation), (u64, u64)> = HashMap::new();
+    let mut subscribed: BTreeSet<&Device> = BTreeSet::new();
     for event in events {
         match event {
             Event::Delivered { device, position, conversation, seq, .. } => {
@@ -66,7 +67,43 @@ pub(super) fn check(events: &[Event], facts: &Facts<'_>, findings: &mut Findings
                     findings.broken(Promise::ReceiptsAreTrue, what);
                 }
             }
+            Event::Subscribed { device } => {
+                subscribed.insert(device);
+            }
+            Event::Rested => {
+                for device in &subscribed {
+                    check_complete(device, facts, &reached, &last, findings);
+                }
+            }
             _ => {}
+        }
+    }
+}
+
+/// A device must have been told of each of its user's conversations how far the other side is.
+fn check_complete(
+    device: &Device,
+    facts: &Facts<'_>,
+    reached: &HashMap<(&str, &Conversation), Reached>,
+    last: &HashMap<(&Device, &Conversation), (u64, u64)>,
+    findings: &mut Findings,
+) {
+    for (conversation, found) in facts.found.iter().filter(|(named, _)| named.has(&device.user)) {
+        let own = |(seq, _): &&(u64, _)| {
+            facts.sender(conversation, *seq).is_some_and(|sender| *sender.user == *device.user)
+        };
+        let newest = found.iter().filter(own).map(|(seq, _)| *seq).max().unwrap_or(0);
+        let theirs = reached.get(&(conversation.peer_of(&device.user), *conversation));
+        // Where they have no device that reads, nothing was delivered.
+        let delivered = theirs.filter(|theirs| theirs.confirmed.contains(&newest)).map_or(0, |_| newest);
+        let read = theirs.map_or(0, |theirs| theirs.read);
+        let told = last.get(&(device, *conversation)).copied().unwrap_or_default();
+        if told.0 < delivered || told.1 < read {
+            let what = format!(
+                "{device} was told of {conversation}: delivered {}, read {}; that was to become {delivered} and {read}",
+                told.0, told.1
+            );
+            findings.broken(Promise::ReceiptsBecomeComplete, what);
         }
     }
 }

@@ -353,3 +353,89 @@ fn acknowledgements_read_after_a_kill_belong_before_it() {
     events.extend([connected(laptop(), true), sent(2), acked(2, 2), Event::Crashed, Event::Crashed]);
     assert_eq!(unacknowledged_at_crashes(&events), [1, 0, 0]);
 }
+
+#[test]
+fn twice_after_a_connection_that_broke() {
+    // That there was a receipt for it is another matter.
+    let good_order = |events: &[Event]| check(events).unwrap_err().to_string().contains("good order");
+    let again = || before(&connected(desk(), true), got(phone(), 3));
+    let left = |events: &[Event]| last_index_of(events, &Event::Left { device: phone() });
+    assert!(good_order(&again()));
+    // The network broke before the server could know.
+    let mut events = again();
+    events.insert(left(&again()) + 1, Event::Severed { device: phone() });
+    assert!(!good_order(&events));
+    // What was said before it broke may be lost, however the next connection ended.
+    let mut events = again();
+    let at = left(&again());
+    events.splice(at..at, [Event::Severed { device: phone() }, connected(phone(), true)]);
+    assert!(!good_order(&events));
+    // Of another device's connection it says nothing.
+    let mut events = again();
+    events.insert(left(&again()) + 1, Event::Severed { device: desk() });
+    assert!(good_order(&events));
+}
+
+#[test]
+fn receipts_that_stop_short() {
+    let sends_nothing = |device: Device| Event::Subscribed { device };
+    let rested = |last: Event| {
+        let mut events = with(&receipt(3, 2), last);
+        events.extend([sends_nothing(laptop()), Event::Rested]);
+        events
+    };
+    check(&rested(receipt(3, 2))).unwrap();
+    refused(&rested(receipt(2, 2)), Promise::ReceiptsBecomeComplete, "that was to become 3 and 2");
+    refused(&rested(receipt(3, 1)), Promise::ReceiptsBecomeComplete, "delivered 3, read 1");
+    // Before everything has come to rest nothing is late.
+    check(&with(&receipt(3, 2), receipt(2, 2))).unwrap();
+}
+
+const NEWS: &str = "news/alice";
+
+fn published(number: u64, retain: bool) -> Event {
+    Event::Published { device: laptop(), topic: NEWS.into(), id: id(number), retain }
+}
+
+fn taken(number: u64) -> Event {
+    Event::PublishAcknowledged { device: laptop(), id: id(number) }
+}
+
+fn heard(number: u64) -> Event {
+    Event::Received { device: phone(), topic: NEWS.into(), id: id(number), retained: false }
+}
+
+fn kept(number: u64) -> Event {
+    Event::Retained { topic: NEWS.into(), id: id(number) }
+}
+
+/// Three messages, the second sent twice, the third never acknowledged and lost.
+fn good_news() -> Vec<Event> {
+    let mut events = vec![Event::Follows { device: phone() }, published(1, true), taken(1), heard(1)];
+    events.extend([published(2, true), Event::Crashed, published(2, true), taken(2), heard(2), heard(2)]);
+    events.extend([published(3, false), heard(1), kept(2), Event::Rested]);
+    events
+}
+
+#[test]
+fn plain_topics() {
+    let without = |wanted: Event| {
+        let mut events = good_news();
+        events.retain(|event| *event != wanted);
+        events
+    };
+    check(&good_news()).unwrap();
+    refused(&without(heard(2)), Promise::PublishedReachesEveryFollower, "bob/phone never got laptop-2");
+    refused(&without(kept(2)), Promise::NewestIsRetained, "retains nothing, and not laptop-2");
+    refused(&without(published(2, true)), Promise::NothingIsInvented, "which nobody had published there");
+    let mut events = good_news();
+    let (first, second) = (index_of(&events, &heard(1)), index_of(&events, &published(2, true)));
+    events.swap(first, second);
+    check(&events).unwrap();
+    let mut events = good_news();
+    let (first, second) = (index_of(&events, &heard(1)), index_of(&events, &heard(2)));
+    events[first] = heard(2);
+    events[second] = heard(1);
+    events.insert(first, published(2, true));
+    refused(&events, Promise::PublishedComesInOrder, "behind what was published after it");
+}

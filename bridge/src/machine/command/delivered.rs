@@ -2,6 +2,7 @@
 
 use super::{Decision, Missing, View};
 use crate::machine::{Change, Env, Mark, Outcome, Receipt};
+use crate::mutation::{Mutation, mutated};
 use chasqui_proto::{ChatName, ConversationId, DeviceId, Seq, UserId};
 use smallvec::SmallVec;
 
@@ -41,7 +42,8 @@ struct News<'a> {
 impl Delivered {
     pub(crate) fn decide(&self, view: &impl View, env: &Env) -> Result<Decision, Missing> {
         let user = view.user(&self.user)?;
-        let up_to = self.up_to.min(user.inbox_head);
+        let all = mutated(Mutation::TakesAllForDelivered);
+        let up_to = if all { user.inbox_head } else { self.up_to.min(user.inbox_head) };
         let Some(before) =
             user.device(&self.device).map(|device| device.acked).filter(|acked| *acked < up_to)
         else {
@@ -89,7 +91,8 @@ impl Delivered {
             });
             positions[at].1 += 1;
             let position = positions[at].1;
-            let delivered = Mark { up_to: seq, at_ms: env.now_ms };
+            let told = if mutated(Mutation::TellsAheadOfDelivery) { seq.next() } else { seq };
+            let delivered = Mark { up_to: told, at_ms: env.now_ms };
             let receipt = Receipt { position, delivered, ..receipt.clone() };
             changes.push(Change::PutReceipt { owner: sender.clone(), chat, receipt });
         }

@@ -3,6 +3,7 @@
 use super::reject::refuse;
 use super::{Caller, Decision, Missing, View};
 use crate::machine::{Change, Env, Mark, Outcome, Receipt};
+use crate::mutation::{Mutation, mutated};
 use chasqui_proto::{ChatName, ConversationId, ErrorCode, Refusal, Seq};
 
 /// A user has read a conversation up to a message.
@@ -41,7 +42,8 @@ impl Read {
         // not show it.
         let hidden = user.hides_reads || peer.hides_reads;
         // Notes to oneself have no other side.
-        if hidden || me == peer_id || !peer.exists || self.up_to <= receipt.read.up_to {
+        let said = self.up_to <= receipt.read.up_to && !mutated(Mutation::TellsOlderReads);
+        if hidden || me == peer_id || !peer.exists || said {
             return Ok(Decision::only(Outcome::Done));
         }
         let read = Mark { up_to: self.up_to, at_ms: env.now_ms };

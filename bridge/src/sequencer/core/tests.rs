@@ -223,25 +223,64 @@ fn operations_without_a_decision_keep_the_order_of_their_origin() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_fails_who_needs_it_and_nobody_else() {
+fn a_record_that_cannot_be_read_fails_who_needs_it_and_no_other_connection() {
     let mut rig = Rig::with_alice_and_bob();
     let key = RecordKey::session(b"alice", b"phone");
     let mut extra = Batch::new();
     extra.put(&key, b"effect");
     rig.core.request(Request { extra: Some(extra), ..request(1, 1, heads("carol")) }, NOW_MS);
-    rig.ask(1, heads("alice"));
+    rig.ask(2, heads("alice"));
     rig.step();
     rig.kv.fail_reads(true);
     rig.fetch(0);
     rig.kv.fail_reads(false);
     rig.settle();
     let answers = rig.sink.take();
-    assert!(matches!(&answers[0], (1, Outcome::Failed(why)) if !why.is_empty()), "{answers:?}");
-    assert_eq!(answers[1], (1, Outcome::Heads { inbox_head: 0, state_head: 0 }));
+    assert_eq!(answers[0], (2, Outcome::Heads { inbox_head: 0, state_head: 0 }));
+    assert!(matches!(&answers[1], (1, Outcome::Failed(why)) if !why.is_empty()), "{answers:?}");
     assert_eq!(rig.reader().get(&key).unwrap(), None, "what failed has no effect");
-    rig.ask(1, heads("carol"));
+    rig.ask(3, heads("carol"));
     rig.settle();
-    assert_eq!(rig.sink.take(), [(1, Outcome::Heads { inbox_head: 0, state_head: 0 })], "it is read again");
+    assert_eq!(rig.sink.take(), [(3, Outcome::Heads { inbox_head: 0, state_head: 0 })], "it is read again");
+}
+
+#[test]
+fn what_a_connection_sent_behind_a_command_that_failed_is_not_decided() {
+    let mut rig = Rig::with_alice_and_bob();
+    // The first needs carol's record; the second, and what is still on its way, would need nothing that is not at hand.
+    rig.ask(7, heads("carol"));
+    rig.ask(7, text("alice", "bob", 2));
+    rig.step();
+    rig.kv.fail_reads(true);
+    rig.fetch(0);
+    rig.kv.fail_reads(false);
+    rig.settle();
+    rig.ask(7, text("alice", "bob", 3));
+    rig.settle();
+    let answers = rig.sink.take();
+    assert!(answers.iter().all(|(_, outcome)| matches!(outcome, Outcome::Failed(_))), "{answers:?}");
+    assert_eq!(answers.len(), 3);
+    // On its next connection all of it is repeated, in order.
+    rig.ask(8, text("alice", "bob", 2));
+    rig.ask(8, text("alice", "bob", 3));
+    rig.settle();
+    let numbers: Vec<u64> = rig.sink.take().iter().map(|(_, outcome)| accepted(outcome)).collect();
+    assert_eq!(numbers, [2, 3]);
+}
+
+#[test]
+fn a_session_goes_on_behind_what_could_not_be_decided() {
+    let mut rig = Rig::with_alice_and_bob();
+    let session = super::super::CONNECTIONS_END | 5;
+    rig.ask(session, heads("carol"));
+    rig.step();
+    rig.kv.fail_reads(true);
+    rig.fetch(0);
+    rig.kv.fail_reads(false);
+    rig.ask(session, heads("alice"));
+    rig.settle();
+    let answers = rig.sink.take();
+    assert!(matches!(answers[..], [(_, Outcome::Failed(_)), (_, Outcome::Heads { .. })]), "{answers:?}");
 }
 
 #[test]
