@@ -76,10 +76,10 @@ unit: ## Rust tests and documentation examples
 	cargo test --locked --workspace --doc
 
 .PHONY: bench
-bench: ## What operations take among many others' things, and beside silent connections: medians and ratios
+bench: ## What operations take among many others' things, and beside silent connections; what a start takes with a million devices
 	@scripts/setup.sh build
 	cargo bench --locked --package chasqui-broker --bench growth --bench connect_under_silence
-	cargo bench --locked --package chasqui-bridge --bench growth
+	cargo bench --locked --package chasqui-bridge --bench growth --bench start
 
 .PHONY: peers
 peers: ## Chasqui beside mosquitto, rumqttd, NATS and RabbitMQ, and the table: bench/RESULTS.md (ONLY=names, RUN=seconds)
