@@ -112,6 +112,12 @@ sim: ## Simulated worlds, each of a seed, for longer than `make unit` does (SEED
 	@scripts/setup.sh build
 	cargo run --release --locked --package chasqui-sim -- --seeds $(or $(SEEDS),10000) --seed $(or $(SEED),1)
 
+# In earnest what `make unit` does in short: every way in which a disk breaks, and power cuts by the hundred.
+.PHONY: proof
+proof: ## Power cuts and broken disks under the real program: nothing acknowledged is lost (ROUNDS=number, PROOF_SEED=number)
+	@scripts/setup.sh build
+	PROOF_ROUNDS=$(or $(ROUNDS),200) cargo test --locked --package chasqui-bridge --test proof -- --nocapture --test-threads 1
+
 .PHONY: interop
 interop: ## Foreign clients (Paho, mosquitto, MQTT.js) against the real server: tests/interop
 	@scripts/setup.sh build clients python node

@@ -163,7 +163,7 @@ settings! {
         /// Memory for blocks of the state store that were read lately.
         block_cache_bytes: ByteSize = "64 MiB", "1 MiB" ..= "1 TiB";
         /// One file of the commit log.
-        segment_bytes: ByteSize = "64 MiB", "16 MiB" ..= "4 GiB";
+        segment_bytes: ByteSize = "64 MiB", "1 MiB" ..= "4 GiB";
     }
 }
 

@@ -1,10 +1,10 @@
 //! The data folder: who may use it.
 
-use crate::OpenError;
+use crate::{OpenError, disk::make_durably};
 use std::{
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -16,7 +16,8 @@ pub(crate) struct Lock {
 impl Lock {
     /// Makes the folder if it is not there, and locks it for this process alone.
     pub(crate) fn take(dir: &Path) -> Result<Lock, OpenError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(error(dir, "made"))?;
+        // Durably: else a power cut may take the folder, and all that was flushed in it.
+        make_durably(dir).map_err(error(dir, "made"))?;
         let path = dir.join("lock");
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = file.map_err(error(dir, "written to"))?;

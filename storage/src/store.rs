@@ -11,7 +11,7 @@ use crate::{
     Batch, CheckpointError, Core, OpenError, Options, Position, Reader,
     clock::{Clock, SystemClock},
     commit_log::{self, CommitLog, Committed, GroupCommit, LogOptions, Poisoned},
-    disk::{Dir, Disk},
+    disk::{Dir, Disk, make_durably},
     folder,
     kv::{FORMAT_VERSION, KeyValue, rocks::RocksKv},
     overlay::layers::Stack,
@@ -110,6 +110,8 @@ impl Storage {
             }
             _ => {}
         }
+        // RocksDB flushes what is in its folder, and not the folder's own name.
+        make_durably(&state).map_err(folder::error(dir, "opened"))?;
         let kv = RocksKv::open(&state, &options)?;
         let core = Core::open(Arc::new(disk), Arc::new(kv), Arc::new(SystemClock), options)?;
         Ok(Storage::start(core, Some(lock)))

@@ -1,6 +1,9 @@
 //! The real program, as a process.
 
+#![allow(dead_code)] // Each test binary uses its own part.
+
 use chasqui_testkit::PATIENCE;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,17 +20,23 @@ pub(crate) struct Process {
     listener: Option<JoinHandle<String>>,
 }
 
+/// The program as it serves a data folder, on a free port.
+pub(crate) fn serve(program: impl AsRef<OsStr>, data: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+    command
+}
+
 impl Process {
     /// Starts the program on a data folder, on a free port.
     pub(crate) fn start(data: &Path) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_chasqui"))
-            .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program is built");
+        Process::run(serve(env!("CARGO_BIN_EXE_chasqui"), data))
+    }
+
+    /// Starts the program as a command says.
+    pub(crate) fn run(mut command: Command) -> Process {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program is built");
         let stderr = child.stderr.take().expect("it is piped");
         let (tell, said) = mpsc::channel();
         let listener = std::thread::spawn(move || {
@@ -58,6 +67,15 @@ impl Process {
         }
     }
 
+    /// Waits until it listens; `None` where it ends before.
+    pub(crate) fn address_or_end(&self) -> Option<SocketAddr> {
+        match self.said.recv_timeout(PATIENCE) {
+            Ok(address) => Some(address),
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("the server neither listens nor ends"),
+        }
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         // One that has ended already cannot be killed.
@@ -72,12 +90,17 @@ impl Process {
         assert!(told.expect("there is a shell").success(), "the server had ended by itself");
     }
 
+    /// How it has ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is our child")
+    }
+
     /// Waits until it has ended by itself.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let mut left = PATIENCE;
         let pause = Duration::from_millis(5);
         loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
+            if let Some(status) = self.ended() {
                 return (status, self.said_all());
             }
             if left.is_zero() {
@@ -89,7 +112,8 @@ impl Process {
         }
     }
 
-    fn said_all(&mut self) -> String {
+    /// All that it has said. It has ended.
+    pub(crate) fn said_all(&mut self) -> String {
         self.listener.take().map(|listener| listener.join().unwrap_or_default()).unwrap_or_default()
     }
 }

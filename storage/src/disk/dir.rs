@@ -39,7 +39,7 @@ impl Dir {
 }
 
 /// Makes missing folders from the top down, each durable in its parent before there is anything in it.
-fn make_durably(path: &Path) -> io::Result<()> {
+pub(crate) fn make_durably(path: &Path) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }

@@ -17,6 +17,7 @@ pub mod ram;
 use std::io;
 
 pub use dir::Dir;
+pub(crate) use dir::make_durably;
 pub use ram::RamDisk;
 
 /// Bytes that a disk writes as a whole or not at all.

@@ -1,0 +1,154 @@
+//! Power cuts and broken disks under the real program: what was acknowledged is there, in order, once, and reaches everybody.
+//!
+//! A shim between the program and the C library (`proof/shim`) knows what was flushed. At a call that a seed chooses it takes back all that
+//! was not, or leaves any part of it, and kills the process; the program starts on what is left. What the players of the crash test did and
+//! saw is one history for `chasqui_testkit::history`, which knows the promises only.
+//!
+//! `make test` plays a few rounds, `make proof` many. Each history says its seed: `PROOF_SEED` sets it and `PROOF_ROUNDS` the number of power
+//! cuts. A seed repeats the cuts and the choices of the clients, not the scheduling.
+
+#[path = "proof/faults.rs"]
+mod faults;
+#[path = "crash/finale.rs"]
+mod finale;
+#[path = "crash/player.rs"]
+mod player;
+#[path = "proof/power.rs"]
+mod power;
+#[path = "crash/process.rs"]
+mod process;
+#[path = "proof/rounds.rs"]
+mod rounds;
+#[path = "crash/wire.rs"]
+mod wire;
+#[path = "crash/world.rs"]
+mod world;
+
+use chasqui_testkit::PATIENCE;
+use chasqui_testkit::history::Promise;
+use power::{Class, Fault, Faulty, Losses};
+use rounds::{Failed, Plan};
+use std::time::Duration;
+
+/// Power cuts in one history.
+const PER_HISTORY: usize = 12;
+/// Of these, while the store is made.
+const NEWBORN: usize = 2;
+/// Power cuts, or broken disks, where `make test` has a few.
+const A_FEW: usize = 4;
+/// How long the players wait on a disk that lies for what will never come.
+const LITTLE_PATIENCE: Duration = Duration::from_millis(500);
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|number| number.parse().expect("it is a number"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heavy_power_cuts_lose_nothing_that_was_acknowledged() {
+    let rounds = number("PROOF_ROUNDS").map_or(PER_HISTORY, |rounds| rounds as usize);
+    let seed = number("PROOF_SEED").unwrap_or_else(rand::random);
+    let mut losses = Losses::default();
+    let (mut starts, mut hits, mut acknowledged, mut history) = (0, 0, 0, 0);
+    while losses.cuts < rounds as u64 {
+        let seed = seed.wrapping_add(history);
+        eprintln!("PROOF_SEED={seed}");
+        let left = rounds - losses.cuts as usize;
+        let report = rounds::play(Plan {
+            // In every other history the first life of the store has traffic.
+            newborn: if history % 2 == 0 { 0 } else { NEWBORN.min(left) },
+            ..plan(seed, left.min(PER_HISTORY), None)
+        })
+        .await;
+        let report = report.unwrap_or_else(|failed| panic!("PROOF_SEED={seed}: {failed:#?}"));
+        eprintln!("{:?}", report.figures);
+        assert_eq!(report.refusals, 0);
+        losses += report.losses;
+        starts += report.starts;
+        hits += report.hits;
+        acknowledged += report.figures.acknowledged;
+        history += 1;
+    }
+    eprintln!(
+        "{acknowledged} messages acknowledged, none lost; {starts} of the cuts in the middle of a start, {hits} with publishes \
+         unacknowledged\n{losses:#?}"
+    );
+    assert!(
+        losses.log_writes > 0 && losses.state_writes > 0 && losses.names > 0,
+        "nothing was lost: {losses:?}"
+    );
+    assert!(losses.survived > 0 && losses.torn > 0 && hits > 0, "{losses:?}, {hits} hits");
+}
+
+/// A disk that breaks, in all the ways there are; in `make test` some of them, others every time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heavy_a_broken_disk_stops_the_server_and_loses_nothing() {
+    let seed = number("PROOF_SEED").unwrap_or_else(rand::random);
+    eprintln!("PROOF_SEED={seed}");
+    let breaks = faults::all_breaks();
+    let some = if number("PROOF_ROUNDS").is_some() { breaks.len() } else { A_FEW };
+    let from = seed as usize % breaks.len();
+    for broken in breaks.iter().cycle().skip(from).step_by(breaks.len() / some).take(some) {
+        let report = faults::breaks(seed, *broken).await;
+        eprintln!("{:?}: {:?}", broken.faulty, report.figures);
+    }
+}
+
+/// Acknowledgements come late from a disk that is slow, and are true.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heavy_a_slow_disk_is_waited_for() {
+    let seed = number("PROOF_SEED").unwrap_or_else(rand::random);
+    eprintln!("PROOF_SEED={seed}");
+    for class in [Class::Log, Class::State] {
+        eprintln!("{class:?}: {:?}", faults::slow(seed, class).await.figures);
+    }
+}
+
+fn plan(seed: u64, rounds: usize, faulty: Option<Faulty>) -> Plan {
+    Plan { seed, rounds, newborn: NEWBORN.min(rounds), faulty, mutation: None, patience: PATIENCE }
+}
+
+fn always(fault: Fault, class: Class) -> Faulty {
+    Faulty { fault, class, after: 0, times: 0, error: rustix::io::Errno::IO, takes: Duration::ZERO }
+}
+
+/// A write that takes a part of its bytes is completed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heavy_short_writes_are_completed() {
+    let seed = number("PROOF_SEED").unwrap_or_else(rand::random);
+    eprintln!("PROOF_SEED={seed}");
+    let report = rounds::play(plan(seed, A_FEW, Some(always(Fault::Short, Class::Any)))).await;
+    let report = report.unwrap_or_else(|failed| panic!("PROOF_SEED={seed}: {failed:#?}"));
+    eprintln!("{:?}", report.figures);
+}
+
+/// A disk that says it has flushed and has not: no server can keep its promises on it, and the proof must notice.
+async fn is_caught(class: Class) {
+    let seed = number("PROOF_SEED").unwrap_or_else(rand::random);
+    let mut kept = 0;
+    for history in 0..A_FEW as u64 {
+        let seed = seed.wrapping_add(history);
+        let mut plan = plan(seed, A_FEW, Some(always(Fault::Lie, class)));
+        plan.patience = LITTLE_PATIENCE;
+        match rounds::play(plan).await {
+            Ok(_) | Err(Failed::ToRest(_)) => kept += 1,
+            Err(Failed::Promises(broken)) if !broken.promises().contains(&Promise::AcknowledgedIsKept) => {
+                kept += 1;
+            }
+            Err(failed) => {
+                eprintln!("PROOF_SEED={seed}: {failed:?}");
+                return;
+            }
+        }
+    }
+    panic!("PROOF_SEED={seed}: {kept} histories without flushes of {class:?} have lost nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heavy_a_disk_that_skips_the_flush_of_the_log_is_caught() {
+    is_caught(Class::Log).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heavy_a_disk_that_skips_the_flush_of_the_state_is_caught() {
+    is_caught(Class::State).await;
+}
