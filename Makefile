@@ -54,6 +54,7 @@ lint: ## Formatting and clippy, warnings are errors
 	cargo clippy --locked --package chasqui-broker --features mutations --test conformance -- --deny warnings
 	cargo clippy --locked --package chasqui-broker --features fuzzing --lib -- --deny warnings
 	cargo clippy --locked --package chasqui-sim --features mutations --test mutants -- --deny warnings
+	cargo clippy --locked --package chasqui-bridge --features mutations --test proof -- --deny warnings
 
 .PHONY: doc
 doc: ## API documentation; a broken link is an error
@@ -106,6 +107,7 @@ mutations: ## Break rules of the broker and promises of the server one by one: w
 	@scripts/setup.sh build
 	cargo test --locked --package chasqui-broker --features mutations --test conformance mutants
 	cargo test --locked --package chasqui-sim --features mutations --test mutants
+	cargo test --locked --package chasqui-bridge --features mutations --test proof mutants -- --test-threads 1
 
 .PHONY: sim
 sim: ## Simulated worlds, each of a seed, for longer than `make unit` does (SEEDS=number, SEED=first)

@@ -93,12 +93,14 @@ async fn heavy_a_broken_disk_stops_the_server_and_loses_nothing() {
     }
 }
 
-/// Acknowledgements come late from a disk that is slow, and are true.
+/// Acknowledgements come late from a disk that is slow, and are true. In `make test` a log or a state that is slow, in turn.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heavy_a_slow_disk_is_waited_for() {
     let seed = number("PROOF_SEED").unwrap_or_else(rand::random);
     eprintln!("PROOF_SEED={seed}");
-    for class in [Class::Log, Class::State] {
+    let classes = [Class::Log, Class::State];
+    let some = if number("PROOF_ROUNDS").is_some() { classes.len() } else { 1 };
+    for class in classes.into_iter().cycle().skip(seed as usize % classes.len()).take(some) {
         eprintln!("{class:?}: {:?}", faults::slow(seed, class).await.figures);
     }
 }
@@ -151,4 +153,60 @@ async fn heavy_a_disk_that_skips_the_flush_of_the_log_is_caught() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heavy_a_disk_that_skips_the_flush_of_the_state_is_caught() {
     is_caught(Class::State).await;
+}
+
+/// Promises that the server itself breaks, one at a time: `make mutations`.
+#[cfg(feature = "mutations")]
+mod mutants {
+    use super::{A_FEW, LITTLE_PATIENCE, PER_HISTORY, number, plan, rounds};
+    use crate::rounds::Failed;
+
+    /// Histories within which each must be noticed.
+    const WITHIN: u64 = 6;
+
+    async fn is_caught(mutation: &'static str) {
+        let seed = number("PROOF_SEED").unwrap_or_else(rand::random);
+        let mut others = Vec::new();
+        for history in 0..WITHIN {
+            let seed = seed.wrapping_add(history);
+            let cuts = if history == 0 { A_FEW } else { PER_HISTORY };
+            let mut plan = plan(seed, cuts, None);
+            (plan.mutation, plan.patience) = (Some(mutation), LITTLE_PATIENCE);
+            match rounds::play(plan).await {
+                Ok(_) => {}
+                Err(failed @ Failed::ToRest(_)) => others.push(failed),
+                // The checker says so, or the store itself when it is opened again: either is the end of the pretence.
+                Err(failed) => {
+                    eprintln!("PROOF_SEED={seed}: {mutation}: {failed:?}");
+                    return;
+                }
+            }
+        }
+        panic!("PROOF_SEED={seed}: {mutation} breaks no promise in {WITHIN} histories: {others:#?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn heavy_an_acknowledgement_before_the_flush() {
+        is_caught("SkipsFlush").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn heavy_a_log_given_up_before_the_state_is_flushed() {
+        is_caught("SkipsStateFlush").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn heavy_a_duplicate_after_a_restart() {
+        is_caught("ForgetsAcceptedIds").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn heavy_a_cursor_ahead_of_what_was_acknowledged() {
+        is_caught("WritesCursorsAhead").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn heavy_a_receipt_ahead_of_the_truth() {
+        is_caught("TellsAheadOfDelivery").await;
+    }
 }

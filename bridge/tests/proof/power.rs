@@ -265,7 +265,7 @@ impl Power {
         self.set(Field::FaultClass, faulty.class as u64);
         self.set(Field::FaultAfter, faulty.after);
         self.set(Field::FaultTimes, faulty.times);
-        self.set(Field::FaultErrno, faulty.error.raw_os_error() as u64);
+        self.set(Field::FaultErrno, u64::from(faulty.error.raw_os_error().unsigned_abs()));
         self.set(Field::FaultMillis, faulty.takes.as_millis() as u64);
         self.set(Field::Fault, faulty.fault as u64);
     }
