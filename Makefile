@@ -80,7 +80,7 @@ unit: ## Rust tests and documentation examples
 bench: ## What operations take among many others' things, and beside silent connections; what a start takes with a million devices
 	@scripts/setup.sh build
 	cargo bench --locked --package chasqui-broker --bench growth --bench connect_under_silence
-	cargo bench --locked --package chasqui-bridge --bench growth --bench start
+	cargo bench --locked --package chasqui-bridge --bench growth --bench retained --bench start
 
 .PHONY: peers
 peers: ## Chasqui beside mosquitto, rumqttd, NATS and RabbitMQ, and the table: bench/RESULTS.md (ONLY=names, RUN=seconds)

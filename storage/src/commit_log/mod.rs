@@ -39,7 +39,8 @@
 //! (2 cores, a virtual disk) append + `fdatasync` take 48–57 µs for 4 KiB and 72–87 µs for 64 KiB, against 63–79 µs and
 //! 115–127 µs in space that was only reserved. Zeroing 64 MiB costs 40–60 ms; [`CommitLog::prepare`] does it in steps
 //! of a fraction of a millisecond between batches, and a released segment is reused without any. The next segment
-//! waits under the name `spare`; its header is durable before it gets the name of a segment.
+//! waits under the name `spare`, and a released one that comes back meanwhile as `spare-2`, so that a log in a hurry is not written twice; the
+//! header is durable before the file gets the name of a segment.
 //!
 //! Segments change under their name when they are reused: a backup must copy them, not link them.
 
