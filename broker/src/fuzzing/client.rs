@@ -5,151 +5,17 @@
 //! What is in flight is counted as the client must count it: from the moment a PUBLISH is written until the client has said the last
 //! word about it.
 
+mod connection;
+
+pub(super) use connection::{Connection, InFlight, Outgoing, Request, Sent, Stage};
+
 use super::ledger::{Ledger, Stream};
-use super::operation::{AckKind, Filter, Hello, Level, Manner};
+use super::operation::{AckKind, Filter, Level};
+use super::seen::Seen;
 use super::store::number_of;
 use crate::codec::client::ServerPacket;
 use crate::codec::{Ack, Publish, QoS, ReasonCode, Version};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// How far a message to the client is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// On the wire.
-    Written,
-    /// Taken off; PUBACK or PUBREC is to be said.
-    Received,
-    /// PUBREC is said.
-    Recorded,
-    /// PUBREL is written.
-    ReleaseWritten,
-    /// PUBREL is taken off; PUBCOMP is to be said.
-    Released,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct InFlight {
-    number: u64,
-    pub(super) retain: bool,
-    qos: QoS,
-    pub(super) stage: Stage,
-}
-
-/// How far a message from the client is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
-    Published,
-    /// PUBREC was received.
-    Recorded,
-    /// PUBREL is said.
-    Released,
-}
-
-/// A publish of the client that is not over.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Outgoing {
-    pub(super) id: u16,
-    pub(super) number: u64,
-    pub(super) topic: &'static str,
-    pub(super) qos: Level,
-    pub(super) manner: Manner,
-    pub(super) stage: Sent,
-}
-
-/// A request that is answered in its turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Request {
-    Subscribe(u16, Filter, Level),
-    Unsubscribe(u16, Filter),
-}
-
-/// One connection, from its CONNECT on.
-#[allow(clippy::struct_excessive_bools)] // Each stands for itself: they are no states of one thing.
-pub(super) struct Connection {
-    pub(super) hello: Hello,
-    /// CONNACK was written.
-    pub(super) open: bool,
-    /// The session outlives it, as far as the client knows.
-    pub(super) persistent: bool,
-    /// Its session was there before.
-    pub(super) resumed: bool,
-    /// The server said DISCONNECT, or the client did.
-    pub(super) over: bool,
-    /// The client did something that it may not do, and may be sent away for it.
-    pub(super) stray: bool,
-    /// The socket did not always take everything: what is written may have waited in the connection's buffer.
-    pub(super) narrow: bool,
-    inbox: VecDeque<ServerPacket>,
-    pub(super) in_flight: BTreeMap<u16, InFlight>,
-    /// Those of them that were published on an earlier connection only.
-    earlier: BTreeSet<u16>,
-    /// Publishes to be acknowledged, in the order of their packets: the kind of answer, the packet id and the number.
-    unanswered: VecDeque<(AckKind, u16, u64)>,
-    pub(super) requests: VecDeque<Request>,
-    pub(super) pings: usize,
-    /// Ids of stray acknowledgements, which may be answered.
-    strays: BTreeSet<u16>,
-    seen: BTreeSet<u64>,
-    last: BTreeMap<(u8, bool, &'static str), u64>,
-    receive_maximum: usize,
-    /// What the server takes at once.
-    pub(super) window: usize,
-    pub(super) max_qos: QoS,
-}
-
-impl Connection {
-    /// The client publishes something with a packet id.
-    pub(super) fn published(&mut self, outgoing: Outgoing) {
-        let kind = if outgoing.qos == Level::Q2 { AckKind::Pubrec } else { AckKind::Puback };
-        self.unanswered.push_back((kind, outgoing.id, outgoing.number));
-    }
-
-    pub(super) fn new(hello: Hello, receive_maximum: usize) -> Connection {
-        Connection {
-            hello,
-            open: false,
-            persistent: false,
-            resumed: false,
-            over: false,
-            stray: false,
-            narrow: false,
-            inbox: VecDeque::new(),
-            in_flight: BTreeMap::new(),
-            earlier: BTreeSet::new(),
-            unanswered: VecDeque::new(),
-            requests: VecDeque::new(),
-            pings: 0,
-            strays: BTreeSet::new(),
-            seen: BTreeSet::new(),
-            last: BTreeMap::new(),
-            receive_maximum,
-            window: usize::from(u16::MAX),
-            max_qos: QoS::ExactlyOnce,
-        }
-    }
-
-    /// Whether the client may say something.
-    pub(super) fn is_up(&self) -> bool {
-        self.open && !self.over
-    }
-
-    /// Whether nothing is to come any more: everything is received, and every request answered.
-    pub(super) fn is_settled(&self) -> bool {
-        self.inbox.is_empty()
-            && self.in_flight.is_empty()
-            && self.unanswered.is_empty()
-            && self.requests.is_empty()
-            && self.pings == 0
-    }
-
-    /// What has not come, for the report.
-    pub(super) fn open_ends(&self) -> String {
-        format!(
-            "in flight {:?}, unanswered {:?}, requests {:?}, {} pings",
-            self.in_flight, self.unanswered, self.requests, self.pings
-        )
-    }
-}
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A subscription as the client knows it.
 #[derive(Debug, Clone, Copy)]
@@ -157,38 +23,6 @@ pub(super) struct Subscription {
     /// What it gets at least, while one request is on its way and after.
     pub(super) at_least: Level,
     pub(super) no_local: bool,
-}
-
-/// What came to pass in a history, so that a run can tell whether it showed anything.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Messages that came at QoS 0.
-    pub qos_0: usize,
-    /// Messages that came at QoS 1.
-    pub qos_1: usize,
-    /// Messages that came at QoS 2.
-    pub qos_2: usize,
-    /// Messages that came again.
-    pub again: usize,
-    /// Publishes of the client that were acknowledged.
-    pub acknowledged: usize,
-    /// Sessions that were taken up.
-    pub resumed: usize,
-    /// How often the client's window was full.
-    pub full: usize,
-}
-
-impl Seen {
-    /// Counts in another history.
-    pub fn add(&mut self, other: Seen) {
-        self.qos_0 += other.qos_0;
-        self.qos_1 += other.qos_1;
-        self.qos_2 += other.qos_2;
-        self.again += other.again;
-        self.acknowledged += other.acknowledged;
-        self.resumed += other.resumed;
-        self.full += other.full;
-    }
 }
 
 /// The client, over all its connections.

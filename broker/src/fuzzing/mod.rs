@@ -12,12 +12,13 @@ mod operation;
 mod pipe;
 #[cfg(test)]
 mod runs;
+mod seen;
 mod store;
 mod world;
 
-pub use client::Seen;
 pub use codec::codec;
 pub use operation::{AckKind, Expiry, Filter, Hello, History, Level, Manner, Operation, Topic};
+pub use seen::Seen;
 
 use tokio::runtime::{Builder, Runtime};
 use world::World;

@@ -4,25 +4,25 @@
 //! always happens in the same way.
 
 mod acts;
+mod ends;
+mod others;
 
-use super::application::{Application, message};
-use super::client::{Client, Connection, Seen, Sent};
+use super::application::Application;
+use super::client::{Client, Connection, Sent};
 use super::ledger::Stream;
-use super::operation::{AckKind, Expiry, Hello, Level, Manner, Operation, Topic};
+use super::operation::{AckKind, Expiry, Hello, Level, Operation, Topic};
 use super::pipe::Pipe;
+use super::seen::Seen;
 use super::store::{HeldStore, Noted};
 use crate::Broker;
 use crate::broker::Inner;
 use crate::codec::client::{self, ServerPacket};
-use crate::codec::packet::{connect, disconnect, ping};
-use crate::codec::{
-    ByteStr, Connack, Connect, ConnectProperties, Disconnect, DisconnectProperties, Limits, Peer,
-    PublishProperties, QoS, ReasonCode, Version,
-};
+use crate::codec::packet::{connect, ping};
+use crate::codec::{ByteStr, Connack, Connect, ConnectProperties, Limits, Peer, QoS, ReasonCode, Version};
 use crate::config::{Clock, Config};
 use crate::link::Bounds;
 use crate::store::ram::RamStore;
-use acts::{encode_ack, encode_publish, large};
+use acts::{encode_ack, encode_publish};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -386,216 +386,6 @@ impl World {
             pipe.send(&out);
         }
         Ok(())
-    }
-
-    fn outlives(&self, hello: Hello) -> bool {
-        match self.version {
-            Version::V311 => !hello.clean,
-            Version::V5 => hello.expiry != Expiry::Never,
-        }
-    }
-
-    /// A connection is over.
-    fn leave(&mut self, connection: &Connection) {
-        let hello = connection.hello;
-        if !connection.open {
-            let was_sure = match self.stored {
-                Stored::Yes(at_ms) => at_ms.is_none_or(|at_ms| self.now_ms() < at_ms),
-                Stored::No | Stored::Unsure => false,
-            };
-            self.stored = Stored::Unsure;
-            if hello.clean || hello.expiry != Expiry::Kept || !was_sure {
-                // What it asked for may have happened, the end of the session included.
-                self.client.forget_session();
-                self.forgot = true;
-            }
-            return;
-        }
-        self.client.leave(connection);
-        if !self.outlives(hello) {
-            self.stored = Stored::No;
-            self.client.forget_session();
-            self.forgot = true;
-        } else if self.version == Version::V5 && hello.expiry == Expiry::Soon {
-            self.stored = Stored::Yes(Some(self.now_ms() + 2_000));
-        }
-    }
-
-    fn disconnect(&mut self, expiry: Option<Expiry>) -> Verdict {
-        let version = self.version;
-        let Some(connection) = self.up() else { return Ok(()) };
-        let mut packet = Disconnect::new(ReasonCode::Success);
-        let expiry = expiry.filter(|_| version == Version::V5 && connection.hello.expiry != Expiry::Never);
-        if let Some(expiry) = expiry {
-            connection.hello.expiry = expiry;
-            let seconds = match expiry {
-                Expiry::Never => 0,
-                Expiry::Soon => 2,
-                Expiry::Kept => u32::MAX,
-            };
-            let properties = DisconnectProperties {
-                session_expiry_interval: Some(seconds),
-                ..DisconnectProperties::default()
-            };
-            packet.properties = Some(Box::new(properties));
-        }
-        connection.over = true;
-        let mut out = Vec::new();
-        disconnect::encode_from_client(&mut out, &self.peer(), &packet).map_err(|error| error.to_string())?;
-        self.say(&out);
-        if let Some((pipe, connection)) = self.connection.take() {
-            self.settle()?;
-            pipe.break_off();
-            self.leave(&connection);
-            if expiry.is_some() {
-                // Where the server does not read at present, or dies, it never hears of another expiry.
-                self.stored = Stored::Unsure;
-            }
-        }
-        Ok(())
-    }
-
-    /// The server stops in good order, and another process starts.
-    async fn restart(&mut self) -> Verdict {
-        for link in self.inner().registry.connected() {
-            Inner::tell_to_go(&link);
-        }
-        self.settle()?;
-        if let Some((pipe, connection)) = self.connection.take() {
-            pipe.break_off();
-            self.leave(&connection);
-        }
-        for _ in 0..ROUNDS {
-            self.settle()?;
-            if self.tasks.is_empty() && self.store.is_idle() {
-                break;
-            }
-            self.store.carry_out(usize::MAX);
-            self.application.grant();
-            tokio::time::advance(Duration::from_secs(1)).await;
-        }
-        if !self.tasks.is_empty() {
-            return Err("a connection, or the removal of what has expired, does not end".to_owned());
-        }
-        self.start_again();
-        Ok(())
-    }
-
-    /// The server dies, and another process starts.
-    fn crash(&mut self) {
-        self.tasks.clear();
-        let ending = self.stored == Stored::No && !self.store.is_idle();
-        if let Some((_, connection)) = self.connection.take() {
-            self.leave(&connection);
-        }
-        if ending || self.stored == Stored::No {
-            self.stored = Stored::Unsure;
-        }
-        self.client.server_died();
-        self.carried_out.clear();
-        self.start_again();
-    }
-
-    fn start_again(&mut self) {
-        self.application.forget_questions();
-        self.store.lose();
-        self.store = Arc::new(HeldStore::on(self.store.durable()));
-        self.broker = start(&self.clock, &self.application, &self.store);
-        if let Stored::Yes(Some(at_ms)) = self.stored {
-            // A session that was connected counts as disconnected now.
-            self.stored = if self.now_ms() < at_ms { Stored::Yes(Some(at_ms)) } else { Stored::Unsure };
-        }
-    }
-
-    fn answer(&mut self, which: usize, refuse: bool) {
-        // 3.1.1 is sent away for a refusal, which is no fault of the session's.
-        let refuse = refuse && self.version == Version::V5;
-        if let Some(number) = self.application.answer(which, refuse, &self.store.durable())
-            && let Some(entry) = self.client.ledger.get(number)
-        {
-            entry.queued = true;
-        }
-    }
-
-    /// Whether a plain message of QoS above 0 has to go into the session's queue now.
-    fn is_persistent(&self) -> bool {
-        match &self.connection {
-            Some((_, connection)) if connection.open => connection.persistent && !connection.over,
-            Some(_) => false,
-            None => match self.stored {
-                Stored::Yes(at_ms) => at_ms.is_none_or(|at_ms| self.now_ms() < at_ms),
-                Stored::No | Stored::Unsure => false,
-            },
-        }
-    }
-
-    fn deliver(&mut self, topic: Topic, manner: Manner) -> Verdict {
-        let topic = if matches!(topic, Topic::Command | Topic::Refused) { "p/b" } else { topic.as_str() };
-        let number = self.client.ledger.add(topic, Stream::Others, manner.qos);
-        let now_ms = self.now_ms();
-        let mut message = message(topic, number, manner.qos.into());
-        message.retain = manner.retain;
-        message.received_ms = now_ms;
-        if manner.large {
-            message.payload = large(number);
-        }
-        if manner.expires {
-            let expiry =
-                PublishProperties { message_expiry_interval: Some(1), ..PublishProperties::default() };
-            message.properties = Some(Arc::new(expiry));
-        }
-        if let Some(entry) = self.client.ledger.get(number) {
-            entry.expires_ms = manner.expires.then_some(now_ms + 1_000);
-            entry.large = manner.large;
-        }
-        let owed = manner.qos.min(self.client.at_least(topic, false));
-        let persistent = self.is_persistent();
-        let connected = self.up().is_some();
-        self.broker.publish(message);
-        self.judge()?;
-        if owed > Level::Q0 && persistent {
-            let queued = self.client.ledger.get(number).is_some_and(|entry| entry.queued);
-            if !queued {
-                return Err(format!(
-                    "message {number} to {topic} is not queued for a session that subscribed to it"
-                ));
-            }
-        } else if owed > Level::Q0 && connected {
-            self.client.ledger.owe(number, false);
-        }
-        Ok(())
-    }
-
-    fn append(&mut self, qos: Level, second: bool, hidden: bool, announce: bool) {
-        let topic = if second { "log/b" } else { "log/a" };
-        let number = self.client.ledger.add(topic, Stream::Log(0), qos);
-        let position = self.application.append(second, number, qos.into(), hidden);
-        if let Some(entry) = self.client.ledger.get(number) {
-            entry.stream = Stream::Log(position);
-        }
-        let owed = qos.min(self.client.at_least(topic, false));
-        if !hidden && owed > Level::Q0 {
-            self.client.ledger.owe(number, true);
-        }
-        if announce {
-            self.broker.committed([self.application.announcement()]);
-        }
-    }
-
-    fn set(&mut self, second: bool) {
-        let topic = if second { "state/b" } else { "state/a" };
-        let number = self.client.ledger.add(topic, Stream::Value(0), Level::Q2);
-        let (tail, old) = self.application.set(second, number);
-        if let Some(entry) = self.client.ledger.get(number) {
-            entry.stream = Stream::Value(tail.items.first().map_or(0, |item| item.position));
-        }
-        if let Some(old) = old {
-            self.client.ledger.excuse(old);
-        }
-        if self.client.at_least(topic, false) > Level::Q0 {
-            self.client.ledger.owe(number, true);
-        }
-        self.broker.committed([tail]);
     }
 
     async fn wait(&mut self, time: Duration) {
