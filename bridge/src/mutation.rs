@@ -1,25 +1,7 @@
-//! Promises of the service, each broken on purpose: proof that whoever judges histories notices.
-//!
-//! With the cargo feature `mutations`, which nothing that serves turns on, the environment variable `CHASQUI_MUTATION` names the one that
-//! is not kept. Without the feature `mutated` is the constant `false`, and nothing of this is compiled in.
-//!
-//! To add one: a name here, which says what the broken server does; `&& !mutated(…)` or `|| mutated(…)` at the place in the code that keeps
-//! the promise; and a line in `sim/tests/mutants.rs`.
+//! Promises of the service, each broken on purpose, as those of the store are (`storage/src/mutation.rs`): proof that whoever judges
+//! histories notices.
 
-macro_rules! mutations {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A promise to be broken.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Mutation { $($(#[$doc])* $name,)* }
-
-        impl Mutation {
-            /// All of them, with their names.
-            pub const ALL: &[(&str, Mutation)] = &[$((stringify!($name), Mutation::$name),)*];
-        }
-    };
-}
-
-mutations! {
+chasqui_storage::mutations! {
     /// The ids of accepted messages are not read again: a restart forgets them.
     ForgetsAcceptedIds,
     /// A device that acknowledges an entry counts as having all that there are.
@@ -32,21 +14,4 @@ mutations! {
     EvictsWhatIsUnderWay,
     /// A cursor is written one further than its device has acknowledged.
     WritesCursorsAhead,
-}
-
-/// Whether this promise is to be broken.
-#[cfg(not(feature = "mutations"))]
-#[inline]
-pub(crate) const fn mutated(_: Mutation) -> bool {
-    false
-}
-
-/// Whether this promise is to be broken.
-#[cfg(feature = "mutations")]
-pub(crate) fn mutated(mutation: Mutation) -> bool {
-    static NAMED: std::sync::LazyLock<Option<Mutation>> = std::sync::LazyLock::new(|| {
-        let named = std::env::var("CHASQUI_MUTATION").ok()?;
-        Mutation::ALL.iter().find(|(name, _)| **name == named).map(|(_, mutation)| *mutation)
-    });
-    *NAMED == Some(mutation)
 }

@@ -1,7 +1,7 @@
 //! What a message between users costs the whole server in allocations: sent, flushed, delivered and acknowledged, over real sockets, with the
 //! sequencer, the commit log and the overlay in it. The disk swallows what it is given, and nothing goes down meanwhile.
 
-#[path = "costs/nowhere.rs"]
+#[path = "../../storage/examples/cost/nowhere.rs"]
 mod nowhere;
 mod support;
 

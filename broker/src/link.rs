@@ -135,7 +135,8 @@ struct Mailbox {
     waker: Option<Waker>,
 }
 
-/// Memory of empty mailboxes that a thread keeps for others: an idle one holds none.
+/// Memory of empty mailboxes that a thread keeps for others: an idle one holds none. A thread that only pushes, as that of the commit log,
+/// has none to spare and asks the allocator, once for each mailbox that it finds empty.
 const SPARE_EVENTS: usize = 64;
 /// More events than this are not kept room for.
 const SPARE_LEN: usize = 1_024;
@@ -144,9 +145,8 @@ thread_local! {
     static SPARE: RefCell<Vec<Vec<Event>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Gives back the memory of events that were taken. It is empty then.
+/// Gives back the memory of events that were taken and looked at.
 fn give_back(events: &mut Vec<Event>) {
-    events.clear();
     if events.capacity() == 0 || events.capacity() > SPARE_LEN {
         *events = Vec::new();
         return;
@@ -411,8 +411,9 @@ impl Link {
         Pushed::Taken
     }
 
-    /// Takes all events, and registers who is to be woken for the next. `into` is replaced.
+    /// Takes all events, and registers who is to be woken for the next. `into` is empty; its memory goes to whoever needs some next.
     pub fn take(&self, into: &mut Vec<Event>, waker: &Waker) {
+        debug_assert!(into.is_empty(), "events that nobody looked at");
         give_back(into);
         let mut mailbox = self.mailbox.lock();
         *into = std::mem::take(&mut mailbox.events);

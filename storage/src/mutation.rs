@@ -6,6 +6,9 @@
 //! To add one: a name here, which says what the broken server does; `&& !mutated(…)` or `|| mutated(…)` at the place in the code that keeps
 //! the promise; and a line in `sim/tests/mutants.rs`.
 
+/// Makes `Mutation` of these names, and `mutated`, in whichever crate names some; the feature is that of the crate.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! mutations {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// A promise to be broken.
@@ -15,6 +18,23 @@ macro_rules! mutations {
         impl Mutation {
             /// All of them, with their names.
             pub const ALL: &[(&str, Mutation)] = &[$((stringify!($name), Mutation::$name),)*];
+        }
+
+        /// Whether this promise is to be broken.
+        #[cfg(not(feature = "mutations"))]
+        #[inline]
+        pub(crate) const fn mutated(_: Mutation) -> bool {
+            false
+        }
+
+        /// Whether this promise is to be broken.
+        #[cfg(feature = "mutations")]
+        pub(crate) fn mutated(mutation: Mutation) -> bool {
+            static NAMED: std::sync::LazyLock<Option<Mutation>> = std::sync::LazyLock::new(|| {
+                let named = std::env::var("CHASQUI_MUTATION").ok()?;
+                Mutation::ALL.iter().find(|(name, _)| **name == named).map(|(_, mutation)| *mutation)
+            });
+            *NAMED == Some(mutation)
         }
     };
 }
@@ -26,21 +46,4 @@ mutations! {
     SkipsStateFlush,
     /// A write that failed is forgotten, and the next one goes on in its place.
     GoesOnAfterFailure,
-}
-
-/// Whether this promise is to be broken.
-#[cfg(not(feature = "mutations"))]
-#[inline]
-pub(crate) const fn mutated(_: Mutation) -> bool {
-    false
-}
-
-/// Whether this promise is to be broken.
-#[cfg(feature = "mutations")]
-pub(crate) fn mutated(mutation: Mutation) -> bool {
-    static NAMED: std::sync::LazyLock<Option<Mutation>> = std::sync::LazyLock::new(|| {
-        let named = std::env::var("CHASQUI_MUTATION").ok()?;
-        Mutation::ALL.iter().find(|(name, _)| **name == named).map(|(_, mutation)| *mutation)
-    });
-    *NAMED == Some(mutation)
 }

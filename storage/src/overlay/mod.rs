@@ -10,7 +10,7 @@
 //!
 //! On 2 shared cores the five changes of a message (two entries, a dedupe item, a record, a receipt) take 1.8 µs to commit and
 //! apply among 10,000 users, checksum included, and 0.3 µs to encode; going down later, off the way of commits, takes
-//! 1.2 µs (`examples/cost.rs`).
+//! 1.2 µs (`examples/cost/`).
 //!
 //! Values are slices of the payloads they came in, without a copy; a layer is sealed by the bytes of those payloads too,
 //! which bounds what a small value that pins a large payload can cost.

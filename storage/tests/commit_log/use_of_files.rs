@@ -230,7 +230,8 @@ fn a_log_whose_segments_are_released_late_is_written_once() {
         }
     }
     let (said, written) = (log.end().get() - said, ram.counts().bytes - before);
-    assert!(written < said * 6 / 5 + said / 3, "{written} bytes written for {said}");
+    // Of three released at once two are kept, so one in three is filled with zeros first; without that it would be each of them.
+    assert!(written * 2 < said * 3, "{written} bytes written for {said}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ impl Disk for Nowhere {
     }
 
     fn open(&self, _name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Err(io::ErrorKind::NotFound.into())
+        Ok(Box::new(Forgotten(0)))
     }
 
     fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
