@@ -151,12 +151,25 @@ impl<S: Stream> Connection<S> {
             scratch.events.clear();
             self.claim.link.take(&mut scratch.events, cx.waker());
             let mut busy = !scratch.events.is_empty();
-            if scratch.events.iter().any(|event| matches!(event, Event::Close(..))) {
-                // What the client has said until now still counts; how its connection goes on does not.
-                let _ = self.poll_read(scratch, cx);
+            // Before anything is written: what answers it goes out with what others sent.
+            let asked = self.wants_bytes();
+            let mut ended = false;
+            if asked {
+                match self.poll_read(&mut scratch.read, cx) {
+                    Poll::Ready(Ok(0)) => ended = true,
+                    Poll::Ready(Err(error)) => {
+                        self.tell_of(&error);
+                        ended = true;
+                    }
+                    Poll::Ready(Ok(_)) => busy = true,
+                    Poll::Pending => {}
+                }
             }
             if let Err(close) = self.step(&mut scratch.events) {
                 return Poll::Ready(close);
+            }
+            if ended {
+                return Poll::Ready(Close::Network);
             }
             match self.poll_write(cx) {
                 Poll::Ready(Ok(wrote)) => {
@@ -172,15 +185,8 @@ impl<S: Stream> Connection<S> {
                     }
                 }
             }
-            match self.poll_read(scratch, cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Close::Network),
-                Poll::Ready(Err(error)) => {
-                    self.tell_of(&error);
-                    return Poll::Ready(Close::Network);
-                }
-                Poll::Ready(Ok(_)) => busy = true,
-                Poll::Pending => {}
-            }
+            // Whether it takes packets may have changed, and then nobody wakes it but the socket.
+            busy |= !asked && self.wants_bytes();
             if !busy {
                 let now_ms = self.now_ms;
                 if let Err(close) = self.inner.context_at(now_ms, |cx| self.session.check_keep_alive(cx)) {
@@ -334,17 +340,17 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// How much was read; pending while there is nothing, or nothing is wanted.
+    fn wants_bytes(&self) -> bool {
+        !self.input.has_more() && self.inner.context_at(self.now_ms, |cx| self.session.takes_packets(cx))
+    }
+
+    /// How much was read; pending while there is nothing.
     fn poll_read(
         &mut self,
-        scratch: &mut Scratch,
+        room: &mut [u8],
         cx: &mut std::task::Context<'_>,
     ) -> Poll<std::io::Result<usize>> {
-        let wanted = self.inner.context_at(self.now_ms, |cx| self.session.takes_packets(cx));
-        if !wanted || self.input.has_more() {
-            return Poll::Pending;
-        }
-        let mut buffer = ReadBuf::new(&mut scratch.read);
+        let mut buffer = ReadBuf::new(room);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         let bytes = buffer.filled();
         self.inner.stats.bytes_received.add(bytes.len() as u64);
