@@ -18,7 +18,7 @@ use crate::machine::DecodeError;
 use crate::machine::stored::{StoredMessage, content_start};
 use bytes::Bytes;
 use chasqui_proto::limits::INLINE_BODY_MAX_BYTES;
-use chasqui_proto::wire::{self, Value, put_length, put_number, varint_len};
+use chasqui_proto::wire::{self, Value, bytes_len, number_len, put_length, put_number, varint_len};
 use chasqui_proto::{ChatName, ClientMsgId, ConversationId, DeviceId, Refusal, Seq, UserId, v1};
 use prost::Message as _;
 use thiserror::Error;
@@ -71,30 +71,43 @@ impl NewMessage<'_> {
         if let Some((_, echo)) = self.from_device {
             flags |= FROM_DEVICE | if echo { ECHO } else { 0 };
         }
-        let head = self.head();
         let device = self.from_device.map(|(device, _)| device);
-        let mut out =
-            Vec::with_capacity(head.len() + content.len() + 32 + device.map_or(0, |id| id.as_bytes().len()));
+        let header = 2 + device.map_or(0, |device| 1 + device.as_bytes().len());
+        let message = self.head_len() + content.len();
+        let len = header + number_len(EVENT_POSITION, position) + bytes_len(EVENT_MESSAGE, message);
+        let mut out = Vec::with_capacity(len);
         put_header(&mut out, flags, device);
-        put_message_event(&mut out, position, &head, content);
+        put_number(&mut out, EVENT_POSITION, position);
+        put_length(&mut out, EVENT_MESSAGE, message);
+        self.put_head(&mut out);
+        out.extend_from_slice(content);
+        // Memory that is longer than what is in it would cost `Bytes` another piece to say so.
+        debug_assert_eq!(out.len(), len, "counted before it was written");
         out.into()
     }
 
     /// What the server says of the message.
-    fn head(&self) -> Vec<u8> {
-        let mut head = Vec::with_capacity(128);
+    fn put_head(&self, out: &mut Vec<u8>) {
         if let Some(id) = self.client_msg_id {
-            put_length(&mut head, CLIENT_MSG_ID, id.as_bytes().len());
-            head.extend_from_slice(id.as_bytes());
+            put_length(out, CLIENT_MSG_ID, id.as_bytes().len());
+            out.extend_from_slice(id.as_bytes());
         }
-        put_chat(&mut head, CONVERSATION, self.chat);
+        put_chat(out, CONVERSATION, self.chat);
         if let Some(sender) = self.sender {
-            put_length(&mut head, SENDER, sender.as_bytes().len());
-            head.extend_from_slice(sender.as_bytes());
+            put_length(out, SENDER, sender.as_bytes().len());
+            out.extend_from_slice(sender.as_bytes());
         }
-        put_number(&mut head, SEQ, self.seq.0);
-        put_number(&mut head, TIME_MS, self.time_ms);
-        head
+        put_number(out, SEQ, self.seq.0);
+        put_number(out, TIME_MS, self.time_ms);
+    }
+
+    fn head_len(&self) -> usize {
+        let (root, name) = chat_parts(self.chat);
+        self.client_msg_id.map_or(0, |id| bytes_len(CLIENT_MSG_ID, id.as_bytes().len()))
+            + bytes_len(CONVERSATION, root.len() + name.len())
+            + self.sender.map_or(0, |sender| bytes_len(SENDER, sender.as_bytes().len()))
+            + number_len(SEQ, self.seq.0)
+            + number_len(TIME_MS, self.time_ms)
     }
 }
 
@@ -136,13 +149,17 @@ fn put_message_event(out: &mut Vec<u8>, position: u64, head: &[u8], content: &[u
 }
 
 fn put_chat(out: &mut Vec<u8>, field: u32, chat: &ChatName) {
-    let (root, name) = match chat {
-        ChatName::User(user) => (b"u/", user.as_bytes()),
-        ChatName::Group(group) => (b"g/", group.as_bytes()),
-    };
+    let (root, name) = chat_parts(chat);
     put_length(out, field, root.len() + name.len());
     out.extend_from_slice(root);
     out.extend_from_slice(name);
+}
+
+fn chat_parts(chat: &ChatName) -> (&'static [u8], &[u8]) {
+    match chat {
+        ChatName::User(user) => (b"u/", user.as_bytes()),
+        ChatName::Group(group) => (b"g/", group.as_bytes()),
+    }
 }
 
 /// What a device sees of an entry.
@@ -195,13 +212,14 @@ pub fn render<E>(
     if sent_it {
         put_message_event(&mut out, message.position, message.head, &[]);
     } else {
-        let about = message.about(owner)?;
+        let mention = message.mention()?;
+        let about = mention.resolve(owner)?;
         if let Some(log_entry) = fetch(&about.conversation, about.seq).map_err(RenderError::Fetch)? {
             let content = StoredMessage::content(&log_entry)?;
             out.reserve_exact(message.head.len() + content.len() + 2 + 2 * varint_len(u64::MAX));
             put_message_event(&mut out, message.position, message.head, &content);
         } else {
-            let conversation = message.chat()?.to_string();
+            let conversation = mention.chat()?.to_string();
             let gone = v1::event::Event::Gone(v1::Gone { conversation, seq: about.seq.0 });
             out = v1::Event { position: message.position, event: Some(gone) }.encode_to_vec();
         }
@@ -226,7 +244,54 @@ pub struct About {
 /// # Errors
 /// If it is not what an entry looks like.
 pub fn about(owner: &UserId, stored: &[u8]) -> Result<Option<About>, DecodeError> {
-    Entry::read(stored)?.message()?.map(|message| message.about(owner)).transpose()
+    Mention::read(stored)?.map(|mention| mention.resolve(owner)).transpose()
+}
+
+/// Which message an entry is about, in the entry's own words: enough to tell entries of one chat and sender from others, at no more cost
+/// than a look at them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mention<'a> {
+    chat: &'a [u8],
+    sender: Option<&'a [u8]>,
+    /// Its number.
+    pub seq: Seq,
+}
+
+impl<'a> Mention<'a> {
+    /// Reads it from a stored entry; `None` if that is about something else than a message.
+    ///
+    /// # Errors
+    /// If it is not what an entry looks like.
+    pub fn read(stored: &'a [u8]) -> Result<Option<Mention<'a>>, DecodeError> {
+        Entry::read(stored)?.message()?.map(|message| message.mention()).transpose()
+    }
+
+    /// Whether both are about messages of one sender in one chat.
+    pub fn is_beside(&self, other: &Mention<'_>) -> bool {
+        self.chat == other.chat && self.sender == other.sender
+    }
+
+    /// What it says to the owner of the inbox.
+    ///
+    /// # Errors
+    /// If a chat or a user cannot be called that.
+    pub fn resolve(&self, owner: &UserId) -> Result<About, DecodeError> {
+        let chat = self.chat()?;
+        let sender = match (self.sender, &chat) {
+            (Some(sender), _) => UserId::parse(text(sender)?).map_err(|_| DecodeError::Malformed(WHAT))?,
+            (None, ChatName::User(peer)) => peer.clone(),
+            (None, ChatName::Group(_)) => return Err(DecodeError::Malformed(WHAT)),
+        };
+        Ok(About { conversation: ConversationId::named_by(owner, &chat), sender, seq: self.seq })
+    }
+
+    fn chat(&self) -> Result<ChatName, DecodeError> {
+        ChatName::parse(text(self.chat)?).map_err(|_| DecodeError::Malformed(WHAT))
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(bytes).map_err(|_| DecodeError::Malformed(WHAT))
 }
 
 /// A stored entry, taken apart.
@@ -280,40 +345,20 @@ struct Message<'a> {
     head: &'a [u8],
 }
 
-impl Message<'_> {
-    fn text(&self, wanted: u32) -> Result<Option<&str>, DecodeError> {
+impl<'a> Message<'a> {
+    fn mention(&self) -> Result<Mention<'a>, DecodeError> {
+        let (mut chat, mut sender, mut seq) = (None, None, Seq::NONE);
         for field in wire::fields(self.head) {
             match field.map_err(damaged)? {
-                wire::Field { number, value: Value::Bytes(at), .. } if number == wanted => {
-                    return std::str::from_utf8(&self.head[at])
-                        .map(Some)
-                        .map_err(|_| DecodeError::Malformed(WHAT));
+                wire::Field { number: CONVERSATION, value: Value::Bytes(at), .. } => {
+                    chat = Some(&self.head[at]);
                 }
+                wire::Field { number: SENDER, value: Value::Bytes(at), .. } => sender = Some(&self.head[at]),
+                wire::Field { number: SEQ, value: Value::Varint(value), .. } => seq = Seq(value),
                 _ => {}
             }
         }
-        Ok(None)
-    }
-
-    fn chat(&self) -> Result<ChatName, DecodeError> {
-        let text = self.text(CONVERSATION)?.ok_or(DecodeError::Malformed(WHAT))?;
-        ChatName::parse(text).map_err(|_| DecodeError::Malformed(WHAT))
-    }
-
-    fn about(&self, owner: &UserId) -> Result<About, DecodeError> {
-        let chat = self.chat()?;
-        let sender = match (self.text(SENDER)?, &chat) {
-            (Some(sender), _) => UserId::parse(sender).map_err(|_| DecodeError::Malformed(WHAT))?,
-            (None, ChatName::User(peer)) => peer.clone(),
-            (None, ChatName::Group(_)) => return Err(DecodeError::Malformed(WHAT)),
-        };
-        let mut seq = Seq::NONE;
-        for field in wire::fields(self.head) {
-            if let wire::Field { number: SEQ, value: Value::Varint(value), .. } = field.map_err(damaged)? {
-                seq = Seq(value);
-            }
-        }
-        Ok(About { conversation: ConversationId::named_by(owner, &chat), sender, seq })
+        Ok(Mention { chat: chat.ok_or(DecodeError::Malformed(WHAT))?, sender, seq })
     }
 }
 

@@ -379,6 +379,14 @@ impl ConversationId {
         }
     }
 
+    /// Bytes of the canonical text.
+    pub fn key_len(&self) -> usize {
+        match self {
+            Self::Direct(DirectPair { low, high }) => 3 + low.as_bytes().len() + high.as_bytes().len(),
+            Self::Group(group) => 2 + group.as_bytes().len(),
+        }
+    }
+
     /// Appends the canonical text to a key.
     pub fn write_key(&self, key: &mut Vec<u8>) {
         match self {

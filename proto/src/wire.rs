@@ -168,6 +168,20 @@ pub fn put_number(out: &mut Vec<u8>, number: u32, value: u64) {
     }
 }
 
+/// How many bytes [`put_number`] appends.
+pub fn number_len(number: u32, value: u64) -> usize {
+    if value == 0 { 0 } else { tag_len(number) + varint_len(value) }
+}
+
+/// How many bytes [`put_length`] and the content behind it take.
+pub fn bytes_len(number: u32, length: usize) -> usize {
+    tag_len(number) + varint_len(length as u64) + length
+}
+
+fn tag_len(number: u32) -> usize {
+    varint_len(u64::from(number) << 3)
+}
+
 /// Appends the number and length of a length-delimited field whose content follows.
 pub fn put_length(out: &mut Vec<u8>, number: u32, length: usize) {
     put_varint(out, u64::from(number << 3 | 2));

@@ -30,6 +30,9 @@ const DUE_REMOVE: u8 = 11;
 /// Bytes of the position in front of a state's value, in the operation and in the store.
 pub(crate) const STATE_HEADER: usize = 8;
 
+/// More room than this goes with the batch that needed it, in bytes.
+const ROOM_KEPT: usize = 1 << 20;
+
 /// Changes that are committed together: after a crash all of them are there, or none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -154,6 +157,18 @@ impl Batch {
         }
         self.ops += other.ops;
         self
+    }
+
+    /// Takes what is there, in just as much memory, and keeps the room for the next: who builds one batch after the other has its memory
+    /// at hand, instead of new memory that grows by copying.
+    pub fn take(&mut self) -> Batch {
+        if self.payload.capacity() > ROOM_KEPT {
+            return std::mem::take(self);
+        }
+        let taken = self.clone();
+        self.payload.clear();
+        self.ops = 0;
+        taken
     }
 
     /// The payload for the commit log; empty if there is no operation.

@@ -2,13 +2,15 @@
 
 use super::sources::inbox_owner;
 use super::stopped;
-use crate::entry;
+use crate::entry::{About, Mention};
+use crate::machine::DecodeError;
 use crate::machine::command::{Acknowledged, Delivered};
 use crate::sequencer::{CONNECTIONS_END, Intake, Ops, Request};
 use crate::session_store::CommitOps;
 use chasqui_broker::store::{Committed, CursorMove, SessionKey, StoreError};
 use chasqui_proto::{DeviceId, UserId};
 use chasqui_storage::Batch;
+use smallvec::SmallVec;
 use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -85,18 +87,29 @@ fn delivered(session: &SessionKey, moved: &CursorMove) -> Option<Delivered> {
     if !moved.by_client || inbox_owner(&moved.source)? != user {
         return None;
     }
-    let messages = moved.acknowledged.iter().filter_map(|item| match entry::about(&user, &item.stored) {
-        Ok(about) => about.map(|about| Acknowledged {
-            position: item.position,
-            conversation: about.conversation,
-            sender: about.sender,
-            seq: about.seq,
-        }),
+    // Receipts say how far somebody is: of each sender in each chat the newest message is enough, and mostly there is one of each.
+    let mut newest: SmallVec<[(u64, Mention<'_>); 4]> = SmallVec::new();
+    for item in &moved.acknowledged {
+        match Mention::read(&item.stored) {
+            Ok(None) => {}
+            Ok(Some(mention)) => match newest.iter_mut().rev().find(|(_, one)| one.is_beside(&mention)) {
+                Some(one) => *one = (item.position, mention),
+                None => newest.push((item.position, mention)),
+            },
+            Err(error) => tell_unread(item.position, &error),
+        }
+    }
+    let messages = newest.into_iter().filter_map(|(position, mention)| match mention.resolve(&user) {
+        Ok(About { conversation, sender, seq }) => Some(Acknowledged { position, conversation, sender, seq }),
         Err(error) => {
-            tracing::error!(position = item.position, "an acknowledged entry could not be read: {error}");
+            tell_unread(position, &error);
             None
         }
     });
     let messages = messages.collect();
     Some(Delivered { user, device, up_to: moved.to, messages })
+}
+
+fn tell_unread(position: u64, error: &DecodeError) {
+    tracing::error!(position, "an acknowledged entry could not be read: {error}");
 }

@@ -6,7 +6,7 @@
 
 use super::codec::DecodeError;
 use bytes::Bytes;
-use chasqui_proto::wire::{self, Value, put_length, put_number};
+use chasqui_proto::wire::{self, Value, bytes_len, number_len, put_length, put_number};
 use chasqui_proto::{ClientMsgId, UserId};
 
 const VERSION: u8 = 1;
@@ -53,8 +53,9 @@ impl StoredMessage {
         client_msg_id: Option<&ClientMsgId>,
         content: &[u8],
     ) -> Bytes {
-        // Two ids with their tags and lengths, a time, and the version.
-        let mut out = Vec::with_capacity(content.len() + sender.as_bytes().len() + 32);
+        let id_len = client_msg_id.map_or(0, |id| bytes_len(CLIENT_MSG_ID, id.as_bytes().len()));
+        let head_len = id_len + bytes_len(SENDER, sender.as_bytes().len()) + number_len(TIME_MS, time_ms);
+        let mut out = Vec::with_capacity(1 + head_len + content.len());
         out.push(VERSION);
         if let Some(id) = client_msg_id {
             put_length(&mut out, CLIENT_MSG_ID, id.as_bytes().len());

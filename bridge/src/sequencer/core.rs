@@ -219,7 +219,7 @@ impl Core {
         self.release.tails = self.tails.take();
         Step {
             number,
-            batch: std::mem::take(&mut self.batch),
+            batch: self.batch.take(),
             release: std::mem::take(&mut self.release),
             fetches: std::mem::take(&mut self.fetches),
         }

@@ -15,7 +15,8 @@ pub struct Delivered {
     pub device: DeviceId,
     /// It has everything up to here.
     pub up_to: u64,
-    /// The messages that it acknowledged on the way there. Entries it was not shown are not among them.
+    /// The messages that it acknowledged on the way there; of one sender in one chat the newest is enough. Entries it was not shown are
+    /// not among them.
     pub messages: Vec<Acknowledged>,
 }
 

@@ -1,20 +1,20 @@
 //! The ids of the messages that a device had accepted last, so that a retry gets the first answer again.
 //!
-//! In memory an item is kept as it is stored, with a fingerprint beside it: a look-up compares numbers that
-//! lie together, and then the bytes of what matches.
+//! In memory an item is kept as it is stored, with a fingerprint beside it: a look-up compares small numbers
+//! that lie together, and then the bytes of what matches. Nearly every look-up finds nothing, so that is what
+//! has to be cheap.
 
 use crate::machine::codec::{self, DecodeError, put_number};
 use chasqui_proto::limits::DEDUPE_IDS_PER_DEVICE;
 use chasqui_proto::{ClientMsgId, ConversationId, Seq};
 use foldhash::quality::FixedState;
-use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 const VERSION: u8 = 1;
 
-/// Room for the part of an item that names the message, with ids as they usually are.
-type Name = SmallVec<[u8; 128]>;
+/// Fingerprints compared at once.
+const AT_ONCE: usize = 32;
 
 /// An accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct RingItem {
 impl RingItem {
     /// The item as stored.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&name(&self.conversation, &self.id));
+        put_name(out, &self.conversation, &self.id);
         put_number(out, self.seq.0);
         put_number(out, self.time_ms);
     }
@@ -51,28 +51,23 @@ impl RingItem {
 }
 
 /// The part of a stored item that names the message; no name is the beginning of another.
-fn name(conversation: &ConversationId, id: &ClientMsgId) -> Name {
-    let mut key = Vec::with_capacity(96);
-    conversation.write_key(&mut key);
-    let mut name = Name::new();
-    name.push(VERSION);
-    name.push(id.as_bytes().len() as u8);
-    name.extend_from_slice(id.as_bytes());
-    let mut length = Vec::with_capacity(2);
-    put_number(&mut length, key.len() as u64);
-    name.extend_from_slice(&length);
-    name.extend_from_slice(&key);
-    name
+fn put_name(out: &mut Vec<u8>, conversation: &ConversationId, id: &ClientMsgId) {
+    out.push(VERSION);
+    out.push(id.as_bytes().len() as u8);
+    out.extend_from_slice(id.as_bytes());
+    put_number(out, conversation.key_len() as u64);
+    conversation.write_key(out);
 }
 
-fn fingerprint(name: &[u8]) -> u64 {
-    FixedState::with_seed(0).hash_one(name)
+/// One in 65,536 of other messages has the same.
+fn fingerprint(conversation: &ConversationId, id: &ClientMsgId) -> u16 {
+    FixedState::with_seed(0).hash_one((conversation, id.as_bytes())) as u16
 }
 
 /// The last [`DEDUPE_IDS_PER_DEVICE`] accepted messages of a device that had an id.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ring {
-    fingerprints: VecDeque<u64>,
+    fingerprints: VecDeque<u16>,
     items: VecDeque<Box<[u8]>>,
     bytes: usize,
 }
@@ -95,19 +90,39 @@ impl Ring {
         if self.items.is_empty() {
             return None;
         }
-        let name = name(conversation, id);
-        let fingerprint = fingerprint(&name);
-        let alike = self.fingerprints.iter().zip(&self.items).filter(|(one, _)| **one == fingerprint);
-        let (_, item) = alike.into_iter().find(|(_, item)| item.starts_with(&name))?;
+        let mut name = Vec::new();
+        let item = self.alike(fingerprint(conversation, id)).find(|item| {
+            if name.is_empty() {
+                put_name(&mut name, conversation, id);
+            }
+            item.starts_with(&name)
+        })?;
         let item = RingItem::decode(item).expect("items are checked when they come in");
         Some((item.seq, item.time_ms))
+    }
+
+    /// The items with a fingerprint.
+    fn alike(&self, wanted: u16) -> impl Iterator<Item = &[u8]> {
+        let (front, back) = self.fingerprints.as_slices();
+        let chunks = [(0, front), (front.len(), back)].into_iter().flat_map(|(begin, fingerprints)| {
+            let places = (begin..).step_by(AT_ONCE);
+            places.zip(fingerprints.chunks(AT_ONCE))
+        });
+        // All of a chunk at once, without a branch for each: the compiler makes a few wide comparisons of it.
+        let with_some = chunks.filter(move |(_, chunk)| {
+            chunk.iter().fold(false, |some, fingerprint| some | (*fingerprint == wanted))
+        });
+        with_some.flat_map(move |(begin, chunk)| {
+            let places = chunk.iter().enumerate().filter(move |(_, fingerprint)| **fingerprint == wanted);
+            places.map(move |(at, _)| &*self.items[begin + at])
+        })
     }
 
     /// Remembers a message; the oldest is forgotten beyond the limit.
     pub fn push(&mut self, item: &RingItem) {
         let mut stored = Vec::with_capacity(64);
         item.encode(&mut stored);
-        self.fingerprints.push_back(fingerprint(&name(&item.conversation, &item.id)));
+        self.fingerprints.push_back(fingerprint(&item.conversation, &item.id));
         self.bytes += stored.len();
         self.items.push_back(stored.into_boxed_slice());
         if self.items.len() > DEDUPE_IDS_PER_DEVICE {
@@ -128,7 +143,7 @@ impl Ring {
 
     /// Bytes on the heap.
     pub fn weight(&self) -> usize {
-        self.bytes + self.items.capacity() * (size_of::<Box<[u8]>>() + size_of::<u64>())
+        self.bytes + self.items.capacity() * (size_of::<Box<[u8]>>() + size_of::<u16>())
     }
 }
 
