@@ -25,6 +25,8 @@ pub struct Manner {
     pub size: usize,
     /// Publishes in flight of one client; 0 where a rate says when it publishes.
     pub window: usize,
+    /// What they let the broker have in flight, where the version lets them say so.
+    pub receive_maximum: Option<u16>,
 }
 
 /// What a client is for.
@@ -44,8 +46,22 @@ pub struct Role {
     pub publishes_to: Option<String>,
     /// Those whose messages it is to receive.
     pub hears: Vec<u32>,
-    /// Disconnects once it is ready, and comes again.
-    pub leaves: bool,
+    /// Messages that it publishes, in all; without, as many as there is time for.
+    pub quota: Option<u64>,
+    /// What it does once it is connected and subscribed.
+    pub stay: Stay,
+}
+
+/// What a client does once it is connected and subscribed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stay {
+    /// It stays to the end.
+    #[default]
+    On,
+    /// It disconnects and comes again, over and over.
+    Churning,
+    /// It disconnects, comes back when the measurement begins, and then stays.
+    Away,
 }
 
 /// Why a client's connection is of no more use.
@@ -63,6 +79,9 @@ pub enum Broken {
     /// No MQTT.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// CONNACK without Session Present, for a session that was to be there.
+    #[error("the broker has forgotten a session that was to be kept")]
+    Forgotten,
     /// The connection is gone.
     #[error("the broker closed a connection")]
     Closed,
@@ -121,6 +140,10 @@ pub struct Client {
     in_flight: VecDeque<Flight>,
     acked: u64,
     heard: Vec<Heard>,
+    /// Its subscription was granted, in a session that outlives connections.
+    subscribed: bool,
+    /// When it began to come back, until the first message is there.
+    back_ns: Option<u64>,
 }
 
 impl Client {
@@ -137,16 +160,25 @@ impl Client {
             in_flight: VecDeque::new(),
             acked: 0,
             heard,
+            subscribed: false,
+            back_ns: None,
         }
     }
 
-    /// There is a connection: CONNECT is its first packet.
-    pub fn connected(&mut self, manner: Manner) {
+    /// There is going to be a connection: CONNECT is its first packet.
+    pub fn connect(&mut self, manner: Manner, now_ns: u64) {
         self.state = State::Connecting;
+        self.back_ns = self.subscribed.then_some(now_ns);
         self.out.clear();
         self.rest.clear();
         let Role { client_id, user, clean, .. } = &self.role;
-        let hello = Hello { client_id, clean: *clean, user: user.as_deref(), keep_alive: KEEP_ALIVE_S };
+        let hello = Hello {
+            client_id,
+            clean: *clean,
+            user: user.as_deref(),
+            keep_alive: KEEP_ALIVE_S,
+            receive_maximum: manner.receive_maximum,
+        };
         wire::connect(&mut self.out, manner.version, &hello);
     }
 
@@ -177,9 +209,13 @@ impl Client {
 
     /// Publishes as many messages as the window has room for.
     pub fn fill_window(&mut self, cx: &mut Context<'_>) {
-        while self.role.publishes_to.is_some() && self.in_flight.len() < cx.manner.window {
+        while self.may_publish() && self.in_flight.len() < cx.manner.window {
             self.publish(cx.now_ns, cx);
         }
+    }
+
+    fn may_publish(&self) -> bool {
+        self.role.publishes_to.is_some() && self.role.quota.is_none_or(|quota| self.next_seq < quota)
     }
 
     /// Publishes a message that was due at this time.
@@ -228,6 +264,12 @@ impl Client {
 
     fn packet(&mut self, packet: Incoming<'_>, cx: &mut Context<'_>) -> Result<(), Broken> {
         match packet {
+            Incoming::Connack(present, 0) if self.subscribed => {
+                if !present {
+                    return Err(Broken::Forgotten);
+                }
+                self.ready(cx);
+            }
             Incoming::Connack(_, 0) => match &self.role.filter {
                 Some(filter) => {
                     wire::subscribe(&mut self.out, cx.manner.version, u16::MAX, filter, cx.manner.qos);
@@ -236,7 +278,10 @@ impl Client {
                 None => self.ready(cx),
             },
             Incoming::Connack(_, code) => return Err(Broken::Refused(code)),
-            Incoming::Suback(true) => self.ready(cx),
+            Incoming::Suback(true) => {
+                self.ready(cx);
+                self.subscribed = !self.role.clean && self.role.stay != Stay::Churning;
+            }
             Incoming::Suback(false) => {
                 return Err(Broken::NotSubscribed(self.role.filter.clone().unwrap_or_default()));
             }
@@ -261,10 +306,11 @@ impl Client {
 
     fn ready(&mut self, cx: &mut Context<'_>) {
         self.state = State::Ready;
-        if self.role.leaves {
+        let churning = self.role.stay == Stay::Churning;
+        if churning || self.role.stay == Stay::Away && !self.subscribed {
             wire::disconnect(&mut self.out);
             self.state = State::Over;
-            cx.tally.cycles += 1;
+            cx.tally.cycles += u64::from(churning);
         }
     }
 
@@ -293,6 +339,9 @@ impl Client {
             cx.tally.others += 1;
             return;
         };
+        if let Some(back_ns) = self.back_ns.take() {
+            cx.tally.first_ns.saturating_record(cx.now_ns.saturating_sub(back_ns));
+        }
         cx.tally.delivered += 1;
         cx.tally.delivery_ns.saturating_record(cx.now_ns.saturating_sub(stamp.due_ns));
         if stamp.seq < heard.next {
@@ -319,7 +368,14 @@ impl Client {
 mod tests {
     use super::*;
 
-    const MANNER: Manner = Manner { version: Version::V311, qos: 1, form: Form::Plain, size: 20, window: 2 };
+    const MANNER: Manner = Manner {
+        version: Version::V311,
+        qos: 1,
+        form: Form::Plain,
+        size: 20,
+        window: 2,
+        receive_maximum: None,
+    };
 
     fn with<T>(tally: &mut Tally, publishing: bool, step: impl FnOnce(&mut Context<'_>) -> T) -> T {
         let mut payload = Vec::new();
@@ -335,7 +391,7 @@ mod tests {
 
     fn ready(role: Role) -> (Client, Tally) {
         let (mut client, mut tally) = (Client::new(role), Tally::default());
-        client.connected(MANNER);
+        client.connect(MANNER, 1_000);
         with(&mut tally, false, |cx| client.take(b"\x20\x02\0\0", cx)).expect("a CONNACK");
         assert!(client.is_ready());
         client.out.clear();
@@ -357,6 +413,33 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_published_than_was_asked_for() {
+        let role = Role { publishes_to: Some("t".to_owned()), quota: Some(3), ..Role::default() };
+        let (mut client, mut tally) = ready(role);
+        with(&mut tally, true, |cx| client.fill_window(cx));
+        with(&mut tally, true, |cx| client.take(b"\x40\x02\0\x01\x40\x02\0\x02", cx)).expect("PUBACKs");
+        assert_eq!((client.in_flight(), tally.published), (1, 3));
+    }
+
+    #[test]
+    fn who_was_away_comes_back_to_its_session_and_times_the_first_message() {
+        let role = Role { filter: Some("t".to_owned()), hears: vec![9], stay: Stay::Away, ..Role::default() };
+        let (mut client, mut tally) = (Client::new(role), Tally::default());
+        client.connect(MANNER, 1_000);
+        with(&mut tally, false, |cx| client.take(b"\x20\x02\0\0\x90\x03\xff\xff\x01", cx)).expect("welcome");
+        assert!(client.is_over());
+        client.connect(MANNER, 1_000);
+        assert_eq!(with(&mut tally, false, |cx| client.take(b"\x20\x02\0\0", cx)), Err(Broken::Forgotten));
+        client.connect(MANNER, 1_000);
+        with(&mut tally, false, |cx| client.take(b"\x20\x02\x01\0", cx)).expect("welcome back");
+        assert!(client.is_ready() && tally.first_ns.is_empty());
+        for seq in 0..2 {
+            with(&mut tally, false, |cx| client.take(&message(seq), cx)).expect("a publish");
+        }
+        assert_eq!((tally.first_ns.len(), tally.delivered), (1, 2));
+    }
+
+    #[test]
     fn what_is_lost_repeated_or_late_is_told_apart() {
         let (mut client, mut tally) = ready(Role { hears: vec![9], ..Role::default() });
         let bytes: Vec<u8> = [0, 1, 4, 2, 4, 2, 5].into_iter().flat_map(message).collect();
@@ -372,7 +455,7 @@ mod tests {
     fn refusals_say_what_was_refused() {
         let mut tally = Tally::default();
         let mut client = Client::new(Role { filter: Some("a/#".to_owned()), ..Role::default() });
-        client.connected(MANNER);
+        client.connect(MANNER, 1_000);
         let mut take = |bytes: &[u8]| with(&mut tally, false, |cx| client.take(bytes, cx));
         assert_eq!(take(b"\x20\x02\0\x05"), Err(Broken::Refused(5)));
         assert_eq!(take(b"\x90\x03\xff\xff\x80"), Err(Broken::NotSubscribed("a/#".to_owned())));

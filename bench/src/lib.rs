@@ -5,6 +5,7 @@
 //! each with one `epoll`, so that the tool costs a fraction of what any broker does.
 
 pub mod client;
+mod conductor;
 pub mod html;
 pub mod payload;
 pub mod process;

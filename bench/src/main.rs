@@ -5,10 +5,12 @@
 use chasqui_bench::html;
 use chasqui_bench::report::Report;
 use chasqui_bench::run::{self, Plan};
+use chasqui_bench::scenario::catch_up::CatchUp;
 use chasqui_bench::scenario::chat_pair::ChatPair;
 use chasqui_bench::scenario::churn::Churn;
 use chasqui_bench::scenario::fanout::Fanout;
 use chasqui_bench::scenario::idle::Idle;
+use chasqui_bench::scenario::offline::Offline;
 use chasqui_bench::scenario::pair::Pair;
 use chasqui_bench::scenario::rate::Rate;
 use clap::{Parser, Subcommand};
@@ -52,8 +54,12 @@ enum Scenario {
     Idle(Idle),
     /// Clients that connect, subscribe, disconnect, and come again.
     Churn(Churn),
+    /// Devices that are away while messages are published for them, and come back.
+    Offline(Offline),
     /// Chasqui's own pair: each user sends to the next.
     ChatPair(ChatPair),
+    /// Chasqui's own offline: users who are written to while they are away.
+    CatchUp(CatchUp),
 }
 
 impl Scenario {
@@ -64,7 +70,9 @@ impl Scenario {
             Scenario::Fanout(fanout) => ("fanout", fanout.plan()),
             Scenario::Idle(idle) => ("idle", idle.plan()),
             Scenario::Churn(churn) => ("churn", churn.plan()),
+            Scenario::Offline(offline) => ("offline", offline.plan()),
             Scenario::ChatPair(pair) => ("chat-pair", pair.plan()),
+            Scenario::CatchUp(catch_up) => ("catch-up", catch_up.plan()),
         }
     }
 }

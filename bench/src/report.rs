@@ -1,6 +1,7 @@
 //! What a run found, in words and as JSON.
 
-use crate::run::Findings;
+use crate::process::Usage;
+use crate::run::{Backlog, Findings};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::fmt;
@@ -31,6 +32,39 @@ impl Latency {
             p999_us: at(99.9),
             max_us: histogram.max() / 1_000,
         })
+    }
+}
+
+/// What it took to publish what waits for those who are away.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct BacklogReport {
+    /// Messages acknowledged.
+    pub messages: u64,
+    /// How long that took, seconds.
+    pub seconds: f64,
+    /// Acknowledgements, each second.
+    pub acked_per_s: f64,
+    /// The broker's processor time for each, microseconds.
+    pub cpu_us: Option<f64>,
+    /// What the broker's memory grew by, bytes for each message that waits.
+    pub memory_per_message: Option<f64>,
+}
+
+impl BacklogReport {
+    fn of(backlog: &Backlog) -> BacklogReport {
+        let Backlog { acked, lasted, used } = *backlog;
+        let (messages, seconds) = (precise(acked.max(1)), lasted.as_secs_f64());
+        let cpu_us =
+            |(from, to): (Usage, Usage)| to.cpu.saturating_sub(from.cpu).as_secs_f64() * 1e6 / messages;
+        let grown =
+            |(from, to): (Usage, Usage)| precise(to.resident.saturating_sub(from.resident)) / messages;
+        BacklogReport {
+            messages: acked,
+            seconds,
+            acked_per_s: precise(acked) / seconds,
+            cpu_us: used.map(cpu_us),
+            memory_per_message: used.map(grown),
+        }
     }
 }
 
@@ -71,6 +105,10 @@ pub struct Report {
     pub ack: Option<Latency>,
     /// From when a message was due until it was received.
     pub delivery: Option<Latency>,
+    /// From when a device that was away began to connect until its first message.
+    pub first: Option<Latency>,
+    /// What was published while they were away.
+    pub backlog: Option<BacklogReport>,
     /// Messages that were acknowledged and did not arrive.
     pub lost: u64,
     /// Messages that came twice.
@@ -114,7 +152,10 @@ impl Report {
             bytes_up: each(precise(tally.bytes_out)),
             bytes_down: each(precise(tally.bytes_in)),
             ack: Latency::of(&tally.ack_ns),
-            delivery: Latency::of(&tally.delivery_ns),
+            // How long it waited for somebody who was away says nothing about the broker.
+            delivery: Latency::of(&tally.delivery_ns).filter(|_| found.backlog.is_none()),
+            first: Latency::of(&tally.first_ns),
+            backlog: found.backlog.as_ref().map(BacklogReport::of),
             lost: found.lost,
             duplicated: tally.duplicated,
             out_of_order: tally.out_of_order,
@@ -159,7 +200,20 @@ impl fmt::Display for Report {
             let (up, down) = (self.bytes_up, self.bytes_down);
             writeln!(f, "  {:32}{up:>12.1} up, {down:.1} down, each", "bytes of MQTT")?;
         }
-        for (name, latency) in [("acknowledgement", self.ack), ("delivery", self.delivery)] {
+        if let Some(BacklogReport { messages, seconds, acked_per_s, cpu_us, memory_per_message }) =
+            self.backlog
+        {
+            let name = "published before";
+            writeln!(f, "  {name:32}{acked_per_s:>12.0} /s, {messages} messages in {seconds:.1} s")?;
+            if let (Some(cpu_us), Some(memory)) = (cpu_us, memory_per_message) {
+                writeln!(f, "  {:32}{cpu_us:>12.2} µs and {memory:.1} bytes of memory each", "")?;
+            }
+        }
+        for (name, latency) in [
+            ("acknowledgement", self.ack),
+            ("delivery", self.delivery),
+            ("first message, from connect", self.first),
+        ] {
             if let Some(Latency { p50_us, p90_us, p99_us, p999_us, max_us }) = latency {
                 writeln!(
                     f,

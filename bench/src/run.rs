@@ -1,22 +1,18 @@
 //! A run from its first connect to what it found.
 
 use crate::client::{Client, Manner, Role};
+use crate::conductor::{Conducted, Conductor};
 use crate::process::{Usage, Watched};
 use crate::tally::Tally;
 use crate::worker::{Outcome, Phase, Progress, Shared, Worker};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 
 /// File descriptors that a run needs beside its connections.
 const OTHER_FILES: u64 = 32;
-/// How long clients may take to connect without one more of them getting there.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
-/// How long nothing may arrive until what has not is taken for lost.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a run does.
 #[derive(Debug)]
@@ -28,11 +24,22 @@ pub struct Plan {
     /// Messages published each second, all together; `None` where windows say when.
     pub rate: Option<f64>,
     /// Before anything counts.
-    pub warm_up: Duration,
-    /// How long it counts.
-    pub measure: Duration,
+    pub warm_up: Until,
+    /// What counts.
+    pub measure: Until,
     /// Threads that drive the clients.
     pub threads: usize,
+}
+
+/// When a stretch of a run is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// When it has lasted so long.
+    Elapsed(Duration),
+    /// When so many publishes are acknowledged, in all.
+    Acked(u64),
+    /// When so many messages are received, in all.
+    Delivered(u64),
 }
 
 /// Why there is nothing to report.
@@ -89,6 +96,19 @@ pub struct Findings {
     pub seconds: Vec<u64>,
     /// From the first connect until all were ready.
     pub connecting: Duration,
+    /// What was published before it counted, for those who were away.
+    pub backlog: Option<Backlog>,
+}
+
+/// Messages published for those who are away.
+#[derive(Debug, Clone, Copy)]
+pub struct Backlog {
+    /// How many were acknowledged.
+    pub acked: u64,
+    /// How long that took.
+    pub lasted: Duration,
+    /// What the broker had used before, and after.
+    pub used: Option<(Usage, Usage)>,
 }
 
 /// Says how a run goes, once a second.
@@ -129,7 +149,7 @@ pub fn run(plan: Plan, address: SocketAddr, pid: Option<i32>, say: Say<'_>) -> R
             let outcome = worker.join().map_err(|_| io::Error::other("a thread of the tool panicked"))?;
             outcomes.push(outcome.map_err(|error| RunError::NoBroker(address, error))?);
         }
-        let Conducted { lasted, used, seconds, connecting } = conducted?;
+        let Conducted { lasted, used, seconds, connecting, backlog } = conducted?;
         let mut measured = Tally::default();
         for outcome in &outcomes {
             measured.add(&outcome.measured);
@@ -146,6 +166,7 @@ pub fn run(plan: Plan, address: SocketAddr, pid: Option<i32>, say: Say<'_>) -> R
             broker: watched.as_ref().map(Watched::name),
             seconds,
             connecting,
+            backlog,
         })
     })
 }
@@ -161,106 +182,6 @@ fn lost(outcomes: &[Outcome]) -> u64 {
         client.role.hears.iter().map(of).sum()
     };
     clients().map(missed).sum()
-}
-
-struct Conductor<'a> {
-    shared: &'a Shared,
-    progress: &'a [Progress],
-    say: Say<'a>,
-}
-
-struct Conducted {
-    lasted: Duration,
-    used: Option<(Usage, Usage)>,
-    seconds: Vec<u64>,
-    connecting: Duration,
-}
-
-impl Conductor<'_> {
-    fn sum(&self, of: impl Fn(&Progress) -> &AtomicU64) -> u64 {
-        self.progress.iter().map(|progress| of(progress).load(Ordering::Relaxed)).sum()
-    }
-
-    fn now(&self) -> Duration {
-        Duration::from_nanos(self.shared.now_ns())
-    }
-
-    fn done(&self) -> u64 {
-        self.sum(|progress| &progress.delivered) + self.sum(|progress| &progress.cycles)
-    }
-
-    fn conduct(
-        &self,
-        clients: usize,
-        warm_up: Duration,
-        measure: Duration,
-        usage: &dyn Fn() -> Option<Usage>,
-    ) -> Result<Conducted, RunError> {
-        self.connect(clients)?;
-        let connecting = self.now();
-        (self.say)(&format!("{clients} clients are ready after {:.1} s", connecting.as_secs_f64()));
-        self.shared.enter(Phase::WarmUp);
-        std::thread::sleep(warm_up);
-        let (from, used_from) = (self.now(), usage());
-        self.shared.enter(Phase::Measure);
-        let seconds = self.watch(from, measure);
-        let (to, used_to) = (self.now(), usage());
-        self.shared.enter(Phase::Drain);
-        self.drain();
-        Ok(Conducted { lasted: to.saturating_sub(from), used: used_from.zip(used_to), seconds, connecting })
-    }
-
-    fn connect(&self, clients: usize) -> Result<(), RunError> {
-        let (mut ready, mut since) = (0, self.now());
-        loop {
-            let now_ready = self.sum(|progress| &progress.ready);
-            if now_ready >= clients as u64 {
-                return Ok(());
-            }
-            if now_ready > ready {
-                (ready, since) = (now_ready, self.now());
-            }
-            let trouble =
-                self.shared.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-            if trouble.is_some() || self.now().saturating_sub(since) > CONNECT_PATIENCE {
-                let reason = trouble.unwrap_or_else(|| "the broker says nothing".to_owned());
-                return Err(RunError::NotReady { ready, clients, reason });
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    /// Waits for the end of the measurement; what was done in each second of it.
-    fn watch(&self, from: Duration, measure: Duration) -> Vec<u64> {
-        let (mut seconds, mut done) = (Vec::new(), self.done());
-        let mut next = from + Duration::from_secs(1);
-        while next <= from + measure {
-            std::thread::sleep(next.saturating_sub(self.now()));
-            let now_done = self.done();
-            seconds.push(now_done - done);
-            (self.say)(&format!("{:>4} s  {:>9} /s", seconds.len(), now_done - done));
-            done = now_done;
-            next += Duration::from_secs(1);
-        }
-        std::thread::sleep((from + measure).saturating_sub(self.now()));
-        seconds
-    }
-
-    /// Waits until everything has arrived, or nothing does any more.
-    fn drain(&self) {
-        let (mut done, mut since) = (u64::MAX, self.now());
-        while self.now().saturating_sub(since) < DRAIN_PATIENCE {
-            let now_done = self.done() + self.sum(|progress| &progress.acked);
-            if now_done != done {
-                (done, since) = (now_done, self.now());
-            }
-            let quiet = self.now().saturating_sub(since) > DRAIN_PATIENCE / 6;
-            if quiet && self.sum(|progress| &progress.in_flight) == 0 {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
 }
 
 /// Makes sure that so many files may be open at once.

@@ -33,6 +33,8 @@ pub struct Tally {
     pub ack_ns: Histogram<u64>,
     /// From when a message was due until it was received, nanoseconds.
     pub delivery_ns: Histogram<u64>,
+    /// From when a device that was away began to connect until it had the first message that waited for it, nanoseconds.
+    pub first_ns: Histogram<u64>,
 }
 
 impl Default for Tally {
@@ -51,6 +53,7 @@ impl Default for Tally {
             bytes_out: 0,
             ack_ns: histogram(),
             delivery_ns: histogram(),
+            first_ns: histogram(),
         }
     }
 }
@@ -85,5 +88,6 @@ impl Tally {
         self.bytes_out += other.bytes_out;
         self.ack_ns += &other.ack_ns;
         self.delivery_ns += &other.delivery_ns;
+        self.first_ns += &other.first_ns;
     }
 }

@@ -30,6 +30,8 @@ pub struct Hello<'a> {
     pub user: Option<&'a str>,
     /// Seconds; 0 for none.
     pub keep_alive: u16,
+    /// Receive Maximum, where the version has one: publishes of QoS 1 and 2 that the broker may have unacknowledged.
+    pub receive_maximum: Option<u16>,
 }
 
 /// A packet of the server.
@@ -84,16 +86,27 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 pub fn connect(out: &mut Vec<u8>, version: Version, hello: &Hello<'_>) {
     let mut body = Vec::with_capacity(64);
     put_text(&mut body, "MQTT");
-    let (level, properties): (u8, &[u8]) = match version {
-        Version::V311 => (4, &[]),
-        Version::V5 if hello.clean => (5, &[0]),
-        // Session Expiry Interval: an hour.
-        Version::V5 => (5, &[5, 0x11, 0, 0, 0x0E, 0x10]),
+    let mut properties = Vec::new();
+    let level: u8 = match version {
+        Version::V311 => 4,
+        Version::V5 => {
+            properties.push(0);
+            if !hello.clean {
+                // Session Expiry Interval: an hour.
+                properties.extend_from_slice(&[0x11, 0, 0, 0x0E, 0x10]);
+            }
+            if let Some(maximum) = hello.receive_maximum {
+                properties.push(0x21);
+                properties.extend_from_slice(&maximum.to_be_bytes());
+            }
+            properties[0] = properties.len() as u8 - 1;
+            5
+        }
     };
     let user = if hello.user.is_some() { 0xC0 } else { 0 };
     body.extend_from_slice(&[level, user | if hello.clean { 2 } else { 0 }]);
     body.extend_from_slice(&hello.keep_alive.to_be_bytes());
-    body.extend_from_slice(properties);
+    body.extend_from_slice(&properties);
     put_text(&mut body, hello.client_id);
     if let Some(user) = hello.user {
         put_text(&mut body, user);
@@ -226,8 +239,19 @@ mod tests {
     #[test]
     fn packets_are_as_long_as_the_standard_has_them() {
         let mut out = Vec::new();
-        connect(&mut out, Version::V311, &Hello { client_id: "c", clean: true, user: None, keep_alive: 0 });
+        connect(
+            &mut out,
+            Version::V311,
+            &Hello { client_id: "c", clean: true, user: None, keep_alive: 0, receive_maximum: Some(128) },
+        );
         assert_eq!(out, b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01c");
+        out.clear();
+        connect(
+            &mut out,
+            Version::V5,
+            &Hello { client_id: "c", clean: false, user: None, keep_alive: 0, receive_maximum: Some(128) },
+        );
+        assert_eq!(out, b"\x10\x16\0\x04MQTT\x05\0\0\0\x08\x11\0\0\x0e\x10\x21\0\x80\0\x01c");
         out.clear();
         subscribe(&mut out, Version::V5, 1, "a/b", 1);
         assert_eq!(out, b"\x82\x09\0\x01\0\0\x03a/b\x01");

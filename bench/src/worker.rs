@@ -1,6 +1,6 @@
 //! A thread that drives its share of the clients: readiness, reads, writes, and the clock of an open loop.
 
-use crate::client::{Broken, Client, Context, Manner};
+use crate::client::{Broken, Client, Context, Manner, Stay};
 use crate::tally::Tally;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -254,6 +254,8 @@ impl<'a> Worker<'a> {
             Phase::Measure => {
                 let before = std::mem::take(&mut self.tally);
                 self.before.add(&before);
+                let away = |at: &usize| self.slots[*at].client.role.stay == Stay::Away;
+                self.again.extend((0..self.slots.len()).filter(away));
             }
             Phase::Drain => {
                 let measured = std::mem::take(&mut self.tally);
@@ -299,7 +301,7 @@ impl<'a> Worker<'a> {
             let wanted = EventFlags::IN | EventFlags::OUT;
             epoll::add(&self.epoll, &socket, EventData::new_u64(at as u64), wanted)?;
             let slot = &mut self.slots[at];
-            slot.client.connected(self.manner);
+            slot.client.connect(self.manner, self.shared.now_ns());
             slot.socket = Some(socket);
             slot.written = 0;
             slot.blocked = true;
@@ -411,7 +413,7 @@ impl<'a> Worker<'a> {
         }
         if !blocked && slot.client.is_over() {
             slot.socket = None;
-            if self.phase < Phase::Drain {
+            if self.phase < Phase::Drain && slot.client.role.stay == Stay::Churning {
                 self.again.push_back(at);
             }
         }

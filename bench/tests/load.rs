@@ -3,10 +3,12 @@
 
 use chasqui_bench::report::Report;
 use chasqui_bench::run::{self, Findings, Plan, RunError};
+use chasqui_bench::scenario::catch_up::CatchUp;
 use chasqui_bench::scenario::chat_pair::ChatPair;
 use chasqui_bench::scenario::churn::Churn;
 use chasqui_bench::scenario::fanout::Fanout;
 use chasqui_bench::scenario::idle::Idle;
+use chasqui_bench::scenario::offline::Offline;
 use chasqui_bench::scenario::pair::Pair;
 use chasqui_bench::scenario::rate::Rate;
 use chasqui_bridge::server::{self, Server};
@@ -126,6 +128,29 @@ fn messages_between_users_arrive_and_their_receipts_come_back() {
     });
 }
 
+#[test]
+fn what_was_published_for_devices_that_were_away_reaches_them_when_they_are_back() {
+    served(|address| {
+        for mqtt in ["3.1.1", "5.0"] {
+            let arguments = ["--devices", "20", "--backlog", "300", "--mqtt", mqtt];
+            let offline: Offline = scenario(&arguments);
+            let catch_up: CatchUp = scenario(&arguments);
+            for (name, plan) in [("offline", offline.plan()), ("catch-up", catch_up.plan())] {
+                let found = found(plan, address);
+                let tally = &found.measured;
+                assert_eq!(
+                    (found.lost, found.dead, tally.delivered),
+                    (0, 0, 6_000),
+                    "{name} {mqtt}: {found:?}"
+                );
+                assert_eq!((tally.duplicated, tally.out_of_order), (0, 0), "{name} {mqtt}: {found:?}");
+                assert_eq!((tally.first_ns.len(), tally.published), (20, 0), "{name} {mqtt}: {found:?}");
+                assert_eq!(found.backlog.expect("something waited").acked, 6_000);
+            }
+        }
+    });
+}
+
 /// A broker that answers CONNECT with this, SUBSCRIBE with success, and each PUBLISH of QoS 1 with PUBACK, so many times; then it hangs
 /// up. It delivers nothing.
 fn hollow(connack: &'static [u8], publishes: usize) -> SocketAddr {
@@ -172,6 +197,14 @@ fn what_was_acknowledged_and_did_not_arrive_is_lost() {
     let found = found(rate.plan(), hollow(b"\x20\x02\0\0", usize::MAX));
     assert!(found.measured.acked > 0 && found.lost >= found.measured.acked, "{found:?}");
     assert!(!Report::new("rate", 4, &found).is_sound());
+}
+
+#[test]
+fn a_session_that_was_to_be_kept_and_is_not_is_named() {
+    let offline: Offline = scenario(&["--devices", "2", "--backlog", "3", "--size", "40"]);
+    let found = found(offline.plan(), hollow(b"\x20\x02\0\0", usize::MAX));
+    assert_eq!((found.lost, found.dead), (6, 2), "{found:?}");
+    assert!(found.trouble.is_some_and(|trouble| trouble.contains("forgotten a session")));
 }
 
 #[test]

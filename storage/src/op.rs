@@ -161,6 +161,7 @@ impl Batch {
 
     /// Takes what is there, in just as much memory, and keeps the room for the next: who builds one batch after the other has its memory
     /// at hand, instead of new memory that grows by copying.
+    #[must_use]
     pub fn take(&mut self) -> Batch {
         if self.payload.capacity() > ROOM_KEPT {
             return std::mem::take(self);

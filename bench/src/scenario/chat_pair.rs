@@ -1,9 +1,8 @@
 //! Chasqui's own `pair`: each user sends to the next, with everything that a message there is: sequenced, flushed, in an inbox, and
 //! delivered, which its sender is told.
 
-use super::{Common, run_name};
-use crate::client::{Manner, Role};
-use crate::payload::Form;
+use super::{Common, chat_manner, run_name};
+use crate::client::Role;
 use crate::run::Plan;
 use clap::Args;
 
@@ -31,8 +30,7 @@ impl ChatPair {
     pub fn plan(&self) -> Plan {
         let run = run_name();
         let window = if self.rate.is_some() { 0 } else { self.window as usize };
-        let manner =
-            Manner { version: self.common.mqtt, qos: 1, form: Form::Chat, size: self.size as usize, window };
+        let manner = chat_manner(&self.common, self.size, window);
         let mut plan = self.common.plan(manner);
         let clients = self.clients;
         let user = |number: u32| format!("{run}-{number}");
@@ -44,7 +42,7 @@ impl ChatPair {
             filter: Some(format!("u/{}/#", user(number))),
             publishes_to: Some(format!("u/{}/send", user((number + 1) % clients))),
             hears: vec![(number + clients - 1) % clients],
-            leaves: false,
+            ..Role::default()
         };
         plan.roles = (0..clients).map(role).collect();
         plan.rate = self.rate.map(f64::from);

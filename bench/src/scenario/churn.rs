@@ -1,7 +1,7 @@
 //! Clients that connect, subscribe, disconnect, and come again.
 
 use super::{Common, run_name};
-use crate::client::Role;
+use crate::client::{Role, Stay};
 use crate::run::Plan;
 use clap::Args;
 
@@ -28,7 +28,7 @@ impl Churn {
             client_id: format!("{run}-{number}"),
             clean: self.clean,
             filter: Some(format!("{run}/{number}")),
-            leaves: true,
+            stay: Stay::Churning,
             ..Role::default()
         };
         plan.roles = (0..self.clients).map(client).collect();

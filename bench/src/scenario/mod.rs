@@ -1,15 +1,17 @@
 //! What a run can be: one file each.
 
+pub mod catch_up;
 pub mod chat_pair;
 pub mod churn;
 pub mod fanout;
 pub mod idle;
+pub mod offline;
 pub mod pair;
 pub mod rate;
 
 use crate::client::Manner;
 use crate::payload::Form;
-use crate::run::Plan;
+use crate::run::{Plan, Until};
 use crate::wire::Version;
 use clap::Args;
 use std::time::Duration;
@@ -20,7 +22,7 @@ pub struct Common {
     /// The version of MQTT: 3.1.1 or 5.0.
     #[arg(long, default_value = "3.1.1", value_parser = version)]
     pub mqtt: Version,
-    /// Seconds that count.
+    /// Seconds that count, where no count of messages says when it is over.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
     /// Seconds before, which do not.
@@ -53,22 +55,34 @@ impl Common {
             roles: Vec::new(),
             manner,
             rate: None,
-            warm_up: Duration::from_secs(self.warm_up),
-            measure: Duration::from_secs(self.seconds),
+            warm_up: Until::Elapsed(Duration::from_secs(self.warm_up)),
+            measure: Until::Elapsed(Duration::from_secs(self.seconds)),
             threads: usize::from(self.threads),
         }
     }
 
     /// Nobody publishes.
     fn quiet(&self) -> Manner {
-        Manner { version: self.mqtt, qos: 1, form: Form::Plain, size: 0, window: 0 }
+        Manner { version: self.mqtt, qos: 1, form: Form::Plain, size: 0, window: 0, receive_maximum: None }
     }
 }
 
 impl Messages {
     fn manner(&self, common: &Common, qos: u8, window: u32) -> Manner {
         let (size, window) = (self.size as usize, window as usize);
-        Manner { version: common.mqtt, qos, form: Form::Plain, size, window }
+        Manner { version: common.mqtt, qos, form: Form::Plain, size, window, receive_maximum: None }
+    }
+}
+
+/// How messages between users are sent.
+fn chat_manner(common: &Common, size: u32, window: usize) -> Manner {
+    Manner {
+        version: common.mqtt,
+        qos: 1,
+        form: Form::Chat,
+        size: size as usize,
+        window,
+        receive_maximum: None,
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn roles(clients: u32, clean: bool) -> Vec<Role> {
         filter: Some(format!("{run}/{number}")),
         publishes_to: Some(format!("{run}/{}", (number + 1) % clients)),
         hears: vec![(number + clients - 1) % clients],
-        leaves: false,
+        ..Role::default()
     };
     (0..clients).map(role).collect()
 }

@@ -110,7 +110,7 @@ impl Ring {
         });
         // All of a chunk at once, without a branch for each: the compiler makes a few wide comparisons of it.
         let with_some = chunks.filter(move |(_, chunk)| {
-            chunk.iter().fold(false, |some, fingerprint| some | (*fingerprint == wanted))
+            chunk.iter().map(|fingerprint| u32::from(*fingerprint == wanted)).sum::<u32>() > 0
         });
         with_some.flat_map(move |(begin, chunk)| {
             let places = chunk.iter().enumerate().filter(move |(_, fingerprint)| **fingerprint == wanted);

@@ -1,0 +1,161 @@
+//! Who says when a run goes from one phase to the next, and looks at it meanwhile.
+
+use crate::process::Usage;
+use crate::run::{Backlog, RunError, Say, Until};
+use crate::worker::{Phase, Progress, Shared};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long clients may take to connect without one more of them getting there, and a count may stand still that is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long nothing may arrive until what has not is taken for lost.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
+/// How often a count that is waited for is looked at.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// See the module.
+pub(crate) struct Conductor<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) progress: &'a [Progress],
+    pub(crate) say: Say<'a>,
+}
+
+/// What it has seen.
+pub(crate) struct Conducted {
+    pub(crate) lasted: Duration,
+    pub(crate) used: Option<(Usage, Usage)>,
+    pub(crate) seconds: Vec<u64>,
+    pub(crate) connecting: Duration,
+    pub(crate) backlog: Option<Backlog>,
+}
+
+impl Conductor<'_> {
+    pub(crate) fn sum(&self, of: impl Fn(&Progress) -> &AtomicU64) -> u64 {
+        self.progress.iter().map(|progress| of(progress).load(Ordering::Relaxed)).sum()
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.shared.now_ns())
+    }
+
+    fn done(&self) -> u64 {
+        self.sum(|progress| &progress.delivered) + self.sum(|progress| &progress.cycles)
+    }
+
+    fn acked(&self) -> u64 {
+        self.sum(|progress| &progress.acked)
+    }
+
+    pub(crate) fn conduct(
+        &self,
+        clients: usize,
+        warm_up: Until,
+        measure: Until,
+        usage: &dyn Fn() -> Option<Usage>,
+    ) -> Result<Conducted, RunError> {
+        self.connect(clients)?;
+        let connecting = self.now();
+        (self.say)(&format!("{clients} clients are ready after {:.1} s", connecting.as_secs_f64()));
+        let (began, before) = (self.now(), usage());
+        self.shared.enter(Phase::WarmUp);
+        self.watch(warm_up);
+        let (from, used_from) = (self.now(), usage());
+        let backlog = matches!(warm_up, Until::Acked(_)).then(|| Backlog {
+            acked: self.acked(),
+            lasted: from.saturating_sub(began),
+            used: before.zip(used_from),
+        });
+        self.shared.enter(Phase::Measure);
+        let seconds = self.watch(measure);
+        let (to, used_to) = (self.now(), usage());
+        self.shared.enter(Phase::Drain);
+        self.drain();
+        let used = used_from.zip(used_to);
+        Ok(Conducted { lasted: to.saturating_sub(from), used, seconds, connecting, backlog })
+    }
+
+    fn connect(&self, clients: usize) -> Result<(), RunError> {
+        let (mut ready, mut since) = (0, self.now());
+        loop {
+            let now_ready = self.sum(|progress| &progress.ready);
+            if now_ready >= clients as u64 {
+                return Ok(());
+            }
+            if now_ready > ready {
+                (ready, since) = (now_ready, self.now());
+            }
+            let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if trouble.is_some() || self.now().saturating_sub(since) > PATIENCE {
+                let reason = trouble.unwrap_or_else(|| "the broker says nothing".to_owned());
+                return Err(RunError::NotReady { ready, clients, reason });
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits for the end of a stretch; what was done in each second of it.
+    fn watch(&self, until: Until) -> Vec<u64> {
+        let from = self.now();
+        let (mut seconds, mut last) = (Vec::new(), self.done() + self.acked());
+        let (mut before, mut moved) = (self.done(), from);
+        let mut next = from + Duration::from_secs(1);
+        while !self.is_over(until, from) {
+            let now = self.now();
+            let all = self.done() + self.acked();
+            if all != last {
+                (last, moved) = (all, now);
+            } else if !matches!(until, Until::Elapsed(_)) && now.saturating_sub(moved) > self.patience() {
+                // What is missing is told as lost.
+                break;
+            }
+            if now >= next {
+                let done = self.done();
+                seconds.push(done - before);
+                let acked = self.acked();
+                (self.say)(&format!(
+                    "{:>4} s  {:>9} /s  {acked:>11} acknowledged",
+                    seconds.len(),
+                    done - before
+                ));
+                before = done;
+                next += Duration::from_secs(1);
+            }
+            let left = match until {
+                Until::Elapsed(length) => (from + length).min(next).saturating_sub(now),
+                Until::Acked(_) | Until::Delivered(_) => LOOK,
+            };
+            std::thread::sleep(left);
+        }
+        seconds
+    }
+
+    /// Nobody waits long for what dead connections were to bring.
+    fn patience(&self) -> Duration {
+        if self.sum(|progress| &progress.dead) > 0 { DRAIN_PATIENCE } else { PATIENCE }
+    }
+
+    fn is_over(&self, until: Until, from: Duration) -> bool {
+        match until {
+            Until::Elapsed(length) => self.now() >= from + length,
+            Until::Acked(count) => self.acked() >= count,
+            Until::Delivered(count) => self.sum(|progress| &progress.delivered) >= count,
+        }
+    }
+
+    /// Waits until everything has arrived, or nothing does any more.
+    fn drain(&self) {
+        let (mut done, mut since) = (u64::MAX, self.now());
+        while self.now().saturating_sub(since) < DRAIN_PATIENCE {
+            let now_done = self.done() + self.acked();
+            if now_done != done {
+                (done, since) = (now_done, self.now());
+            }
+            let quiet = self.now().saturating_sub(since) > DRAIN_PATIENCE / 6;
+            if quiet && self.sum(|progress| &progress.in_flight) == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
