@@ -9,6 +9,9 @@ use thiserror::Error;
 /// Numbers of one publisher that may be missing at a time; beyond, the oldest are taken for lost.
 const MOST_MISSING: usize = 100_000;
 
+/// Fewer than there are packet ids, so that one is free again before it is its turn.
+const MOST_IN_FLIGHT: usize = 60_000;
+
 /// The longest keep-alive there is, so that no PINGREQ is among what is measured. Some brokers refuse a CONNECT without one.
 const KEEP_ALIVE_S: u16 = u16::MAX;
 
@@ -27,6 +30,25 @@ pub struct Manner {
     pub window: usize,
     /// What they let the broker have in flight, where the version lets them say so.
     pub receive_maximum: Option<u16>,
+    /// Publishes in flight of one client at most, however many are due: the others wait, and their time counts.
+    pub most_in_flight: usize,
+    /// An acknowledgement that takes longer is counted as slow, nanoseconds.
+    pub slow_ns: u64,
+}
+
+impl Default for Manner {
+    fn default() -> Manner {
+        Manner {
+            version: Version::V311,
+            qos: 1,
+            form: Form::Plain,
+            size: 0,
+            window: 0,
+            receive_maximum: None,
+            most_in_flight: MOST_IN_FLIGHT,
+            slow_ns: u64::MAX,
+        }
+    }
 }
 
 /// What a client is for.
@@ -62,6 +84,8 @@ pub enum Stay {
     Churning,
     /// It disconnects, comes back when the measurement begins, and then stays.
     Away,
+    /// It stays and reads nothing more.
+    Stuck,
 }
 
 /// Why a client's connection is of no more use.
@@ -138,6 +162,8 @@ pub struct Client {
     next_id: u16,
     next_seq: u64,
     in_flight: VecDeque<Flight>,
+    /// When messages were due that wait for room.
+    owed: VecDeque<u64>,
     acked: u64,
     heard: Vec<Heard>,
     /// Its subscription was granted, in a session that outlives connections.
@@ -158,6 +184,7 @@ impl Client {
             next_id: 0,
             next_seq: 0,
             in_flight: VecDeque::new(),
+            owed: VecDeque::new(),
             acked: 0,
             heard,
             subscribed: false,
@@ -218,8 +245,22 @@ impl Client {
         self.role.publishes_to.is_some() && self.role.quota.is_none_or(|quota| self.next_seq < quota)
     }
 
+    /// Publishes a message that was due at this time, or owes it while too many are in flight.
+    pub fn publish_due(&mut self, due_ns: u64, cx: &mut Context<'_>) {
+        if self.in_flight.len() < cx.manner.most_in_flight {
+            self.publish(due_ns, cx);
+        } else {
+            self.owed.push_back(due_ns);
+        }
+    }
+
+    /// Nothing more is published of what it owes: how many messages that are.
+    pub fn forgive(&mut self) -> u64 {
+        std::mem::take(&mut self.owed).len() as u64
+    }
+
     /// Publishes a message that was due at this time.
-    pub fn publish(&mut self, due_ns: u64, cx: &mut Context<'_>) {
+    fn publish(&mut self, due_ns: u64, cx: &mut Context<'_>) {
         let Some(topic) = &self.role.publishes_to else { return };
         let Manner { version, qos, form, size, .. } = cx.manner;
         Stamp { source: self.role.number, seq: self.next_seq, due_ns }.write(cx.payload, form, size);
@@ -322,7 +363,12 @@ impl Client {
         } else {
             self.acked += 1;
             cx.tally.acked += 1;
-            cx.tally.ack_ns.saturating_record(cx.now_ns.saturating_sub(flight.due_ns));
+            let took_ns = cx.now_ns.saturating_sub(flight.due_ns);
+            cx.tally.ack_ns.saturating_record(took_ns);
+            cx.tally.slow += u64::from(took_ns > cx.manner.slow_ns);
+        }
+        if let Some(due_ns) = self.owed.pop_front() {
+            self.publish(due_ns, cx);
         }
         if cx.publishing && cx.manner.window > 0 {
             self.fill_window(cx);
@@ -375,6 +421,8 @@ mod tests {
         size: 20,
         window: 2,
         receive_maximum: None,
+        most_in_flight: 2,
+        slow_ns: 3_000,
     };
 
     fn with<T>(tally: &mut Tally, publishing: bool, step: impl FnOnce(&mut Context<'_>) -> T) -> T {
@@ -410,6 +458,23 @@ mod tests {
         assert_eq!((client.in_flight(), tally.published, client.acked()), (0, 3, 3));
         with(&mut tally, true, |cx| client.take(b"\x40\x02\0\x09", cx)).expect("one too many");
         assert_eq!(tally.acked, 3);
+    }
+
+    #[test]
+    fn what_is_due_waits_for_room_and_its_time_counts() {
+        let role = Role { publishes_to: Some("t".to_owned()), ..Role::default() };
+        let (mut client, mut tally) = ready(role);
+        for due_ns in [4_000, 3_000, 1_000, 1_000] {
+            with(&mut tally, false, |cx| client.publish_due(due_ns, cx));
+        }
+        assert_eq!((client.in_flight(), tally.published), (2, 2));
+        let acks = b"\x40\x02\0\x01\x40\x02\0\x02\x40\x02\0\x03";
+        with(&mut tally, false, |cx| client.take(acks, cx)).expect("PUBACKs");
+        // It is 5,000: the third took 4,000, more than is normal.
+        assert_eq!((tally.published, tally.acked, tally.slow), (4, 3, 1));
+        with(&mut tally, false, |cx| client.publish_due(5_000, cx));
+        with(&mut tally, false, |cx| client.publish_due(5_000, cx));
+        assert_eq!((client.forgive(), client.in_flight()), (1, 2));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Who says when a run goes from one phase to the next, and looks at it meanwhile.
 
 use crate::process::Usage;
-use crate::run::{Backlog, RunError, Say, Until};
-use crate::worker::{Phase, Progress, Shared};
+use crate::run::{Backlog, Overload, Overloaded, Plan, RunError, Say, Until};
+use crate::shared::{Phase, Progress, Shared};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,6 +13,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 /// How often a count that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// A stretch whose acknowledgements are judged together.
+const SLICE: Duration = Duration::from_millis(250);
+/// Slices one behind the other that are normal before it is taken to last.
+const NORMAL_SLICES: u32 = 4;
+/// Slices to wait for that at most: a minute.
+const SLICES: u32 = 240;
 
 /// See the module.
 pub(crate) struct Conductor<'a> {
@@ -28,6 +35,7 @@ pub(crate) struct Conducted {
     pub(crate) seconds: Vec<u64>,
     pub(crate) connecting: Duration,
     pub(crate) backlog: Option<Backlog>,
+    pub(crate) overload: Option<Overloaded>,
 }
 
 impl Conductor<'_> {
@@ -50,8 +58,7 @@ impl Conductor<'_> {
     pub(crate) fn conduct(
         &self,
         clients: usize,
-        warm_up: Until,
-        measure: Until,
+        plan: &Plan,
         usage: &dyn Fn() -> Option<Usage>,
     ) -> Result<Conducted, RunError> {
         self.connect(clients)?;
@@ -59,20 +66,44 @@ impl Conductor<'_> {
         (self.say)(&format!("{clients} clients are ready after {:.1} s", connecting.as_secs_f64()));
         let (began, before) = (self.now(), usage());
         self.shared.enter(Phase::WarmUp);
-        self.watch(warm_up);
+        self.watch(plan.warm_up, &mut || {});
         let (from, used_from) = (self.now(), usage());
-        let backlog = matches!(warm_up, Until::Acked(_)).then(|| Backlog {
+        let carried_per_s = precise(self.acked()) / from.saturating_sub(began).as_secs_f64();
+        let backlog = matches!(plan.warm_up, Until::Acked(_)).then(|| Backlog {
             acked: self.acked(),
             lasted: from.saturating_sub(began),
             used: before.zip(used_from),
         });
+        if let Some(Overload { factor, .. }) = plan.overload {
+            let offered_per_s = carried_per_s * factor;
+            (self.say)(&format!("it carries {carried_per_s:.0} /s; now {offered_per_s:.0} /s are due"));
+            self.shared.set_rate(Some(offered_per_s));
+        }
         self.shared.enter(Phase::Measure);
-        let seconds = self.watch(measure);
+        let mut peak = None;
+        let seconds = self.watch(plan.measure, &mut || {
+            if plan.overload.is_some() {
+                peak = peak.max(usage().map(|usage| usage.resident));
+            }
+        });
         let (to, used_to) = (self.now(), usage());
+        let overload = plan.overload.map(|Overload { factor, relief }| {
+            self.shared.set_rate(Some(carried_per_s * relief));
+            self.shared.enter(Phase::Relief);
+            let normal_after = self.relax();
+            let stuck_closed = self.sum(|progress| &progress.stuck_closed);
+            Overloaded {
+                carried_per_s,
+                offered_per_s: carried_per_s * factor,
+                peak,
+                normal_after,
+                stuck_closed,
+            }
+        });
         self.shared.enter(Phase::Drain);
         self.drain();
         let used = used_from.zip(used_to);
-        Ok(Conducted { lasted: to.saturating_sub(from), used, seconds, connecting, backlog })
+        Ok(Conducted { lasted: to.saturating_sub(from), used, seconds, connecting, backlog, overload })
     }
 
     fn connect(&self, clients: usize) -> Result<(), RunError> {
@@ -94,12 +125,39 @@ impl Conductor<'_> {
         }
     }
 
-    /// Waits for the end of a stretch; what was done in each second of it.
-    fn watch(&self, until: Until) -> Vec<u64> {
+    /// Waits until acknowledgements are as fast as is normal, and stay so for as long as it takes to believe it: how long it was until
+    /// they began to be.
+    fn relax(&self) -> Option<Duration> {
+        let from = self.now();
+        let (mut acked, mut slow) = (self.acked(), self.sum(|progress| &progress.slow));
+        let mut normal = 0;
+        for slice in 1..=SLICES {
+            std::thread::sleep((from + slice * SLICE).saturating_sub(self.now()));
+            let (now_acked, now_slow) = (self.acked(), self.sum(|progress| &progress.slow));
+            let (more, slower) = (now_acked - acked, now_slow - slow);
+            (acked, slow) = (now_acked, now_slow);
+            if slice % 4 == 0 {
+                let delivered = self.sum(|progress| &progress.delivered);
+                (self.say)(&format!(
+                    "{:>4} s  {more:>9} acknowledged in the last quarter, {slower} of them late; {delivered} delivered in all",
+                    slice / 4
+                ));
+            }
+            // 99 of 100.
+            normal = if more > 0 && slower * 100 <= more { normal + 1 } else { 0 };
+            if normal == NORMAL_SLICES {
+                return Some((slice - NORMAL_SLICES) * SLICE);
+            }
+        }
+        None
+    }
+
+    /// Waits for the end of a stretch, with a look four times a second; what was done in each second of it.
+    fn watch(&self, until: Until, look: &mut dyn FnMut()) -> Vec<u64> {
         let from = self.now();
         let (mut seconds, mut last) = (Vec::new(), self.done() + self.acked());
         let (mut before, mut moved) = (self.done(), from);
-        let mut next = from + Duration::from_secs(1);
+        let (mut next, mut next_look) = (from + Duration::from_secs(1), from);
         while !self.is_over(until, from) {
             let now = self.now();
             let all = self.done() + self.acked();
@@ -121,8 +179,12 @@ impl Conductor<'_> {
                 before = done;
                 next += Duration::from_secs(1);
             }
+            if now >= next_look {
+                look();
+                next_look = now + SLICE;
+            }
             let left = match until {
-                Until::Elapsed(length) => (from + length).min(next).saturating_sub(now),
+                Until::Elapsed(length) => (from + length).min(next).min(next_look).saturating_sub(now),
                 Until::Acked(_) | Until::Delivered(_) => LOOK,
             };
             std::thread::sleep(left);
@@ -158,4 +220,10 @@ impl Conductor<'_> {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Counts of a run are far below 2^52.
+#[allow(clippy::cast_precision_loss)]
+fn precise(count: u64) -> f64 {
+    count as f64
 }

@@ -12,6 +12,7 @@ pub mod process;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod shared;
 pub mod tally;
 pub mod wire;
 pub mod worker;

@@ -11,6 +11,7 @@ use chasqui_bench::scenario::churn::Churn;
 use chasqui_bench::scenario::fanout::Fanout;
 use chasqui_bench::scenario::idle::Idle;
 use chasqui_bench::scenario::offline::Offline;
+use chasqui_bench::scenario::overload::Overload;
 use chasqui_bench::scenario::pair::Pair;
 use chasqui_bench::scenario::rate::Rate;
 use clap::{Parser, Subcommand};
@@ -56,6 +57,8 @@ enum Scenario {
     Churn(Churn),
     /// Devices that are away while messages are published for them, and come back.
     Offline(Offline),
+    /// More than the broker carries, and then less.
+    Overload(Overload),
     /// Chasqui's own pair: each user sends to the next.
     ChatPair(ChatPair),
     /// Chasqui's own offline: users who are written to while they are away.
@@ -71,6 +74,7 @@ impl Scenario {
             Scenario::Idle(idle) => ("idle", idle.plan()),
             Scenario::Churn(churn) => ("churn", churn.plan()),
             Scenario::Offline(offline) => ("offline", offline.plan()),
+            Scenario::Overload(overload) => ("overload", overload.plan()),
             Scenario::ChatPair(pair) => ("chat-pair", pair.plan()),
             Scenario::CatchUp(catch_up) => ("catch-up", catch_up.plan()),
         }

@@ -68,6 +68,23 @@ impl BacklogReport {
     }
 }
 
+/// What more than it carries did to the broker.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct OverloadReport {
+    /// Acknowledgements each second when as much was published as windows allow.
+    pub carried_per_s: f64,
+    /// Messages due each second in the measurement.
+    pub offered_per_s: f64,
+    /// Messages that were due and never published, because too many were in flight.
+    pub withheld: u64,
+    /// The broker's memory at its highest, bytes.
+    pub peak_memory: Option<u64>,
+    /// From the end of the measurement until acknowledgements were as fast as is normal, seconds; `None` when they never were.
+    pub normal_after_s: Option<f64>,
+    /// Connections that read nothing, and which the broker has closed.
+    pub stuck_closed: u64,
+}
+
 /// The figures of a run. A rate is for each second, a cost for each delivery, or for each cycle of churn.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -109,6 +126,8 @@ pub struct Report {
     pub first: Option<Latency>,
     /// What was published while they were away.
     pub backlog: Option<BacklogReport>,
+    /// What more than it carries did to the broker.
+    pub overload: Option<OverloadReport>,
     /// Messages that were acknowledged and did not arrive.
     pub lost: u64,
     /// Messages that came twice.
@@ -155,6 +174,14 @@ impl Report {
             // How long it waited for somebody who was away says nothing about the broker.
             delivery: Latency::of(&tally.delivery_ns).filter(|_| found.backlog.is_none()),
             first: Latency::of(&tally.first_ns),
+            overload: found.overload.map(|over| OverloadReport {
+                carried_per_s: over.carried_per_s,
+                offered_per_s: over.offered_per_s,
+                withheld: tally.withheld,
+                peak_memory: over.peak,
+                normal_after_s: over.normal_after.map(|after| after.as_secs_f64()),
+                stuck_closed: over.stuck_closed,
+            }),
             backlog: found.backlog.as_ref().map(BacklogReport::of),
             lost: found.lost,
             duplicated: tally.duplicated,
@@ -168,7 +195,8 @@ impl Report {
 
     /// Whether the figures are those of a run in which all went as it should.
     pub fn is_sound(&self) -> bool {
-        self.lost == 0 && self.dead == 0 && self.refused == 0
+        let recovered = self.overload.is_none_or(|over| over.normal_after_s.is_some());
+        self.lost == 0 && self.dead == 0 && self.refused == 0 && recovered
     }
 }
 
@@ -199,6 +227,26 @@ impl fmt::Display for Report {
         if self.bytes_up > 0.0 {
             let (up, down) = (self.bytes_up, self.bytes_down);
             writeln!(f, "  {:32}{up:>12.1} up, {down:.1} down, each", "bytes of MQTT")?;
+        }
+        if let Some(over) = self.overload {
+            let (carried, offered) = (over.carried_per_s, over.offered_per_s);
+            writeln!(f, "  {:32}{carried:>12.0} /s, {offered:.0} /s were due", "it carries")?;
+            writeln!(f, "  {:32}{:>12} messages", "due and withheld", over.withheld)?;
+            if let Some(peak) = over.peak_memory {
+                writeln!(
+                    f,
+                    "  {:32}{:>12.1} MiB",
+                    "its memory at its highest",
+                    precise(peak) / 1024.0 / 1024.0
+                )?;
+            }
+            match over.normal_after_s {
+                Some(after) => writeln!(f, "  {:32}{after:>12.2} s behind it", "back to normal")?,
+                None => writeln!(f, "  {:32}{:>12}", "back to normal", "never")?,
+            }
+            if over.stuck_closed > 0 {
+                writeln!(f, "  {:32}{:>12}", "stuck connections it closed", over.stuck_closed)?;
+            }
         }
         if let Some(BacklogReport { messages, seconds, acked_per_s, cpu_us, memory_per_message }) =
             self.backlog

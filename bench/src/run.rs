@@ -3,8 +3,9 @@
 use crate::client::{Client, Manner, Role};
 use crate::conductor::{Conducted, Conductor};
 use crate::process::{Usage, Watched};
+use crate::shared::{Phase, Progress, Shared};
 use crate::tally::Tally;
-use crate::worker::{Outcome, Phase, Progress, Shared, Worker};
+use crate::worker::{Outcome, Worker};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -27,8 +28,19 @@ pub struct Plan {
     pub warm_up: Until,
     /// What counts.
     pub measure: Until,
+    /// Whether what the broker carries in the warm-up is exceeded in the measurement.
+    pub overload: Option<Overload>,
     /// Threads that drive the clients.
     pub threads: usize,
+}
+
+/// More than a broker carries, and then less.
+#[derive(Debug, Clone, Copy)]
+pub struct Overload {
+    /// The rate of the measurement, of what was carried in the warm-up.
+    pub factor: f64,
+    /// The rate behind it, of the same.
+    pub relief: f64,
 }
 
 /// When a stretch of a run is over.
@@ -98,6 +110,23 @@ pub struct Findings {
     pub connecting: Duration,
     /// What was published before it counted, for those who were away.
     pub backlog: Option<Backlog>,
+    /// What more than it carries did to the broker.
+    pub overload: Option<Overloaded>,
+}
+
+/// What more than it carries did to a broker.
+#[derive(Debug, Clone, Copy)]
+pub struct Overloaded {
+    /// Acknowledgements each second in the warm-up, when as much was published as the windows allow.
+    pub carried_per_s: f64,
+    /// Messages that were due each second in the measurement.
+    pub offered_per_s: f64,
+    /// The broker's memory at its highest, bytes.
+    pub peak: Option<u64>,
+    /// From the end of the measurement until acknowledgements were as fast as is normal; `None` when they never were.
+    pub normal_after: Option<Duration>,
+    /// Connections that read nothing, and which the broker has closed.
+    pub stuck_closed: u64,
 }
 
 /// Messages published for those who are away.
@@ -115,7 +144,12 @@ pub struct Backlog {
 pub type Say<'a> = &'a dyn Fn(&str);
 
 /// Carries out a plan against a broker.
-pub fn run(plan: Plan, address: SocketAddr, pid: Option<i32>, say: Say<'_>) -> Result<Findings, RunError> {
+pub fn run(
+    mut plan: Plan,
+    address: SocketAddr,
+    pid: Option<i32>,
+    say: Say<'_>,
+) -> Result<Findings, RunError> {
     let clients = plan.roles.len();
     check_files(clients as u64 + OTHER_FILES)?;
     std::net::TcpStream::connect(address).map_err(|error| RunError::NoBroker(address, error))?;
@@ -124,9 +158,10 @@ pub fn run(plan: Plan, address: SocketAddr, pid: Option<i32>, say: Say<'_>) -> R
     let before = usage();
     let threads = plan.threads.clamp(1, clients.max(1));
     let shared = Shared::new();
+    shared.set_rate(plan.rate);
     let progress: Vec<Progress> = (0..threads).map(|_| Progress::default()).collect();
     let mut shares: Vec<Vec<Client>> = (0..threads).map(|_| Vec::new()).collect();
-    for (at, role) in plan.roles.into_iter().enumerate() {
+    for (at, role) in std::mem::take(&mut plan.roles).into_iter().enumerate() {
         shares[at % threads].push(Client::new(role));
     }
     let publishers: Vec<usize> = shares
@@ -137,19 +172,19 @@ pub fn run(plan: Plan, address: SocketAddr, pid: Option<i32>, say: Say<'_>) -> R
     std::thread::scope(|scope| {
         let mut running = Vec::new();
         for ((share, progress), publishers) in shares.into_iter().zip(&progress).zip(publishers) {
-            let rate = plan.rate.filter(|_| publishers > 0).map(|rate| rate * ratio(publishers, all));
-            let worker = Worker::new(&shared, progress, address, plan.manner, rate, share)?;
+            let part = if all == 0 { 0.0 } else { ratio(publishers, all) };
+            let worker = Worker::new(&shared, progress, address, plan.manner, part, share)?;
             running.push(scope.spawn(move || worker.run()));
         }
         let conductor = Conductor { shared: &shared, progress: &progress, say };
-        let conducted = conductor.conduct(clients, plan.warm_up, plan.measure, &usage);
+        let conducted = conductor.conduct(clients, &plan, &usage);
         shared.enter(Phase::Stop);
         let mut outcomes = Vec::new();
         for worker in running {
             let outcome = worker.join().map_err(|_| io::Error::other("a thread of the tool panicked"))?;
             outcomes.push(outcome.map_err(|error| RunError::NoBroker(address, error))?);
         }
-        let Conducted { lasted, used, seconds, connecting, backlog } = conducted?;
+        let Conducted { lasted, used, seconds, connecting, backlog, overload } = conducted?;
         let mut measured = Tally::default();
         for outcome in &outcomes {
             measured.add(&outcome.measured);
@@ -167,6 +202,7 @@ pub fn run(plan: Plan, address: SocketAddr, pid: Option<i32>, say: Say<'_>) -> R
             seconds,
             connecting,
             backlog,
+            overload,
         })
     })
 }

@@ -13,8 +13,12 @@ pub struct Tally {
     pub published: u64,
     /// Publishes that were acknowledged with success; at QoS 0 all of them.
     pub acked: u64,
+    /// Of these, acknowledged later than is normal.
+    pub slow: u64,
     /// Publishes that were refused.
     pub refused: u64,
+    /// Messages that were due and never published, because too many were in flight.
+    pub withheld: u64,
     /// Messages received.
     pub delivered: u64,
     /// Messages received that are not of the measurement: receipts, and one's own.
@@ -43,7 +47,9 @@ impl Default for Tally {
         Tally {
             published: 0,
             acked: 0,
+            slow: 0,
             refused: 0,
+            withheld: 0,
             delivered: 0,
             others: 0,
             duplicated: 0,
@@ -78,7 +84,9 @@ impl Tally {
     pub fn add(&mut self, other: &Tally) {
         self.published += other.published;
         self.acked += other.acked;
+        self.slow += other.slow;
         self.refused += other.refused;
+        self.withheld += other.withheld;
         self.delivered += other.delivered;
         self.others += other.others;
         self.duplicated += other.duplicated;

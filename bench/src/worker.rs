@@ -1,6 +1,7 @@
 //! A thread that drives its share of the clients: readiness, reads, writes, and the clock of an open loop.
 
 use crate::client::{Broken, Client, Context, Manner, Stay};
+use crate::shared::{Phase, Progress, Shared};
 use crate::tally::Tally;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -9,9 +10,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::Ordering;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -21,99 +20,6 @@ const EVENTS: usize = 256;
 const OPENING: usize = 128;
 /// How long a worker waits when nothing happens, nanoseconds: how late it may notice another phase.
 const PATIENCE_NS: u64 = 20_000_000;
-
-/// Where a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Phase {
-    /// Clients connect and subscribe.
-    Connect,
-    /// Everything runs, and nothing counts yet.
-    WarmUp,
-    /// What happens counts.
-    Measure,
-    /// Nothing more is published; what is on its way arrives.
-    Drain,
-    /// It is over.
-    Stop,
-}
-
-/// What a worker tells while it runs.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Clients that are connected and subscribed.
-    pub ready: AtomicU64,
-    /// Messages received, in all.
-    pub delivered: AtomicU64,
-    /// Publishes acknowledged, in all.
-    pub acked: AtomicU64,
-    /// Publishes that are not, now.
-    pub in_flight: AtomicU64,
-    /// Cycles of churn, in all.
-    pub cycles: AtomicU64,
-    /// Connections that ended and were not to.
-    pub dead: AtomicU64,
-}
-
-/// What the workers of a run share.
-#[derive(Debug)]
-pub struct Shared {
-    phase: AtomicU8,
-    began: Instant,
-    /// What went wrong first.
-    pub trouble: Mutex<Option<String>>,
-}
-
-impl Phase {
-    fn next(self) -> Phase {
-        match self {
-            Phase::Connect => Phase::WarmUp,
-            Phase::WarmUp => Phase::Measure,
-            Phase::Measure => Phase::Drain,
-            Phase::Drain | Phase::Stop => Phase::Stop,
-        }
-    }
-}
-
-impl Shared {
-    /// A run that begins now.
-    #[allow(clippy::disallowed_methods)] // A load tool measures real time; this is the one place that reads it.
-    pub fn new() -> Shared {
-        let phase = AtomicU8::new(Phase::Connect as u8);
-        Shared { phase, began: Instant::now(), trouble: Mutex::new(None) }
-    }
-
-    /// Nanoseconds since the run began.
-    pub fn now_ns(&self) -> u64 {
-        self.began.elapsed().as_nanos() as u64
-    }
-
-    /// Goes on to another phase.
-    pub fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::SeqCst);
-    }
-
-    fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
-            0 => Phase::Connect,
-            1 => Phase::WarmUp,
-            2 => Phase::Measure,
-            3 => Phase::Drain,
-            _ => Phase::Stop,
-        }
-    }
-
-    fn note(&self, trouble: impl FnOnce() -> String) {
-        let mut first = self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        first.get_or_insert_with(trouble);
-    }
-}
-
-impl Default for Shared {
-    fn default() -> Shared {
-        Shared::new()
-    }
-}
 
 /// What a worker leaves behind.
 pub struct Outcome {
@@ -144,6 +50,8 @@ pub struct Worker<'a> {
     progress: &'a Progress,
     address: SocketAddr,
     manner: Manner,
+    /// This worker's part of what is published.
+    part: f64,
     /// Between two publishes of this worker, nanoseconds; `None` where the window says when to publish.
     interval_ns: Option<f64>,
     slots: Vec<Slot>,
@@ -165,13 +73,13 @@ pub struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// Drives these clients; `rate` is how many messages they publish each second together.
+    /// Drives these clients, who are this part of those who publish.
     pub fn new(
         shared: &'a Shared,
         progress: &'a Progress,
         address: SocketAddr,
         manner: Manner,
-        rate: Option<f64>,
+        part: f64,
         clients: Vec<Client>,
     ) -> io::Result<Worker<'a>> {
         let slots: Vec<Slot> = clients
@@ -192,7 +100,8 @@ impl<'a> Worker<'a> {
             progress,
             address,
             manner,
-            interval_ns: rate.map(|rate| 1e9 / rate),
+            part,
+            interval_ns: None,
             slots,
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             phase: Phase::Connect,
@@ -227,7 +136,7 @@ impl<'a> Worker<'a> {
             for event in events.drain(..) {
                 self.happened(event, now_ns, &mut buffer)?;
             }
-            if matches!(self.phase, Phase::WarmUp | Phase::Measure) && self.interval_ns.is_some() {
+            if self.is_running() && self.interval_ns.is_some() {
                 self.publish_what_is_due();
             }
             self.tell();
@@ -241,10 +150,31 @@ impl<'a> Worker<'a> {
         })
     }
 
+    /// Whether messages are published.
+    fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::WarmUp | Phase::Measure | Phase::Relief)
+    }
+
+    /// Goes over to another rate, if there is one.
+    fn keep_up(&mut self) {
+        let rate = self.shared.rate() * self.part;
+        let interval_ns = (rate > 0.0).then(|| 1e9 / rate);
+        if interval_ns != self.interval_ns {
+            self.interval_ns = interval_ns;
+            self.rate_began_ns = self.shared.now_ns();
+            self.rate_done = 0;
+        }
+    }
+
+    fn forgive(&mut self) {
+        let withheld: u64 = self.slots.iter_mut().map(|slot| slot.client.forgive()).sum();
+        self.tally.withheld += withheld;
+    }
+
     fn enter(&mut self, phase: Phase) {
         match phase {
             Phase::WarmUp => {
-                self.rate_began_ns = self.shared.now_ns();
+                self.keep_up();
                 if self.interval_ns.is_none() {
                     for at in self.publishers.clone() {
                         self.step(at, true, Client::fill_window);
@@ -252,16 +182,20 @@ impl<'a> Worker<'a> {
                 }
             }
             Phase::Measure => {
+                self.keep_up();
                 let before = std::mem::take(&mut self.tally);
                 self.before.add(&before);
                 let away = |at: &usize| self.slots[*at].client.role.stay == Stay::Away;
                 self.again.extend((0..self.slots.len()).filter(away));
             }
-            Phase::Drain => {
+            Phase::Relief => {
+                self.forgive();
                 let measured = std::mem::take(&mut self.tally);
                 self.before.add(&measured);
                 self.measured = Some(measured);
+                self.keep_up();
             }
+            Phase::Drain => self.forgive(),
             Phase::Connect | Phase::Stop => {}
         }
         self.phase = phase;
@@ -314,9 +248,7 @@ impl<'a> Worker<'a> {
     fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         let now_ns = self.shared.now_ns();
         let wait_ns = match self.interval_ns {
-            Some(_) if matches!(self.phase, Phase::WarmUp | Phase::Measure) => {
-                self.next_due_ns().saturating_sub(now_ns).min(PATIENCE_NS)
-            }
+            Some(_) if self.is_running() => self.next_due_ns().saturating_sub(now_ns).min(PATIENCE_NS),
             _ => PATIENCE_NS,
         };
         let timeout = Timespec { tv_sec: 0, tv_nsec: wait_ns.cast_signed() };
@@ -346,6 +278,7 @@ impl<'a> Worker<'a> {
     }
 
     fn read(&mut self, at: usize, now_ns: u64, buffer: &mut [u8]) {
+        let publishing = self.interval_ns.is_none() && self.is_running();
         let slot = &mut self.slots[at];
         let Some(socket) = &mut slot.socket else { return };
         let count = match socket.read(buffer) {
@@ -358,7 +291,7 @@ impl<'a> Worker<'a> {
             manner: self.manner,
             tally: &mut self.tally,
             now_ns,
-            publishing: matches!(self.phase, Phase::WarmUp | Phase::Measure),
+            publishing,
             payload: &mut self.payload,
         };
         if let Err(broken) = slot.client.take(&buffer[..count], &mut cx) {
@@ -377,6 +310,13 @@ impl<'a> Worker<'a> {
             self.opening -= 1;
         }
         if !slot.was_ready {
+            if slot.client.role.stay == Stay::Stuck
+                && let Some(socket) = &slot.socket
+            {
+                // It was added, and is open. That it is closed is told in any case.
+                let _ =
+                    epoll::modify(&self.epoll, socket, EventData::new_u64(at as u64), EventFlags::empty());
+            }
             slot.was_ready = true;
             self.progress.ready.fetch_add(1, Ordering::Relaxed);
         }
@@ -407,7 +347,9 @@ impl<'a> Worker<'a> {
         }
         if blocked != slot.blocked {
             slot.blocked = blocked;
-            let wanted = if blocked { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            let is_stuck = slot.client.role.stay == Stay::Stuck && slot.client.is_ready();
+            let mut wanted = if is_stuck { EventFlags::empty() } else { EventFlags::IN };
+            wanted.set(EventFlags::OUT, blocked);
             // It was added, and is open.
             let _ = epoll::modify(&self.epoll, &*socket, EventData::new_u64(at as u64), wanted);
         }
@@ -425,6 +367,10 @@ impl<'a> Worker<'a> {
         slot.socket = None;
         if std::mem::take(&mut slot.opening) {
             self.opening -= 1;
+        }
+        if slot.client.role.stay == Stay::Stuck && slot.was_ready {
+            self.progress.stuck_closed.fetch_add(1, Ordering::Relaxed);
+            return;
         }
         self.progress.dead.fetch_add(1, Ordering::Relaxed);
         let client_id = &slot.client.role.client_id;
@@ -445,14 +391,15 @@ impl<'a> Worker<'a> {
             }
             let at = self.publishers[self.rate_done as usize % self.publishers.len()];
             self.rate_done += 1;
-            self.step(at, false, |client, cx| client.publish(due_ns, cx));
+            self.step(at, false, |client, cx| client.publish_due(due_ns, cx));
         }
     }
 
     fn tell(&self) {
-        let Progress { delivered, acked, cycles, in_flight, .. } = self.progress;
+        let Progress { delivered, acked, slow, cycles, in_flight, .. } = self.progress;
         delivered.store(self.before.delivered + self.tally.delivered, Ordering::Relaxed);
         acked.store(self.before.acked + self.tally.acked, Ordering::Relaxed);
+        slow.store(self.before.slow + self.tally.slow, Ordering::Relaxed);
         cycles.store(self.before.cycles + self.tally.cycles, Ordering::Relaxed);
         if self.phase == Phase::Drain {
             let open = self.slots.iter().filter(|slot| slot.socket.is_some());

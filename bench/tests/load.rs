@@ -9,6 +9,7 @@ use chasqui_bench::scenario::churn::Churn;
 use chasqui_bench::scenario::fanout::Fanout;
 use chasqui_bench::scenario::idle::Idle;
 use chasqui_bench::scenario::offline::Offline;
+use chasqui_bench::scenario::overload::Overload;
 use chasqui_bench::scenario::pair::Pair;
 use chasqui_bench::scenario::rate::Rate;
 use chasqui_bridge::server::{self, Server};
@@ -147,6 +148,24 @@ fn what_was_published_for_devices_that_were_away_reaches_them_when_they_are_back
                 assert_eq!((tally.first_ns.len(), tally.published), (20, 0), "{name} {mqtt}: {found:?}");
                 assert_eq!(found.backlog.expect("something waited").acked, 6_000);
             }
+        }
+    });
+}
+
+#[test]
+fn more_than_a_broker_carries_is_withheld_and_nothing_is_lost() {
+    served(|address| {
+        for more in [&["--chat"][..], &["--stuck", "2"]] {
+            let arguments = ["--clients", "10", "--factor", "3", "--in-flight", "20", "--normal-ms", "10000"];
+            let mut overload: Overload = scenario(&[&arguments[..], more].concat());
+            overload.common.warm_up = 1;
+            let found = found(overload.plan(), address);
+            assert_eq!((found.lost, found.dead), (0, 0), "{found:?}");
+            let over = found.overload.expect("it was overloaded");
+            assert!(over.offered_per_s > over.carried_per_s && over.carried_per_s > 0.0, "{over:?}");
+            assert!(over.normal_after.is_some(), "{over:?}");
+            // Clients that have 20 in flight and owe more.
+            assert!(found.measured.withheld > 0 && found.measured.acked > 0, "{found:?}");
         }
     });
 }

@@ -54,6 +54,7 @@ pub mod mutation;
 pub mod op;
 mod options;
 mod overlay;
+mod pace;
 mod reader;
 mod record;
 mod store;

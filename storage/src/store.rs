@@ -15,6 +15,7 @@ use crate::{
     folder,
     kv::{FORMAT_VERSION, KeyValue, rocks::RocksKv},
     overlay::layers::Stack,
+    pace::{self, Pressure},
 };
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -77,6 +78,8 @@ struct Shared {
     room: Condvar,
     waits: AtomicU64,
     waited_us: AtomicU64,
+    /// Bytes of a layer that went down in a second, as of the last one; 0 before it.
+    down_per_s: AtomicU64,
 }
 
 #[derive(Default)]
@@ -142,10 +145,14 @@ impl Storage {
             room: Condvar::new(),
             waits: AtomicU64::new(0),
             waited_us: AtomicU64::new(0),
+            down_per_s: AtomicU64::new(0),
         });
         let theirs = Arc::clone(&shared);
         let apply = move |position, payloads: &[Bytes]| theirs.apply(position, payloads);
-        let commit = Arc::new(GroupCommit::start(log, options.queue, apply));
+        let pacing = Arc::clone(&shared);
+        let mut filled = 0;
+        let pause = move || pacing.pause(&mut filled);
+        let commit = Arc::new(GroupCommit::start_paced(log, options.queue, apply, pause));
         let (theirs, releasing) = (Arc::clone(&shared), Arc::clone(&commit));
         let write_down = thread::Builder::new()
             .name("write-down".to_owned())
@@ -282,6 +289,19 @@ impl Shared {
         }
     }
 
+    /// Behind a batch: how long the next one waits so that commits do not have to stop. `filled` is what filled the layer then.
+    fn pause(&self, filled: &mut usize) -> Duration {
+        let active = self.stack.filling();
+        // In a new layer, all that is there is new.
+        let added = active.checked_sub(*filled).unwrap_or(active);
+        *filled = active;
+        if !self.stack.is_going_down() {
+            return Duration::ZERO;
+        }
+        let down_per_s = self.down_per_s.load(Ordering::Relaxed);
+        pace::pause(Pressure { added, active, limit: self.overlay_bytes, down_per_s })
+    }
+
     /// Waits while both layers are full. Does not wait when nothing will make room: the queue behind is bounded.
     #[allow(
         clippy::disallowed_methods,
@@ -357,13 +377,21 @@ impl Shared {
         }
     }
 
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "how fast it is paces commits, and decides nothing that is stored"
+    )]
     fn write_sealed(&self, commit: &GroupCommit) -> Result<(), Poisoned> {
         if let Some(poisoned) = self.failed.get() {
             return Err(poisoned.clone());
         }
+        let began = Instant::now();
+        let bytes = self.stack.figures().sealed_bytes as u64;
         match self.stack.write_down() {
             Ok(None) => Ok(()),
             Ok(Some(upto)) => {
+                let took_us = began.elapsed().as_micros().max(1) as u64;
+                self.down_per_s.store(bytes.saturating_mul(1_000_000) / took_us, Ordering::Relaxed);
                 commit.release(upto);
                 self.tell_of_room();
                 Ok(())

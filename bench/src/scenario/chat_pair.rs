@@ -28,24 +28,27 @@ pub struct ChatPair {
 impl ChatPair {
     /// What is done.
     pub fn plan(&self) -> Plan {
-        let run = run_name();
         let window = if self.rate.is_some() { 0 } else { self.window as usize };
-        let manner = chat_manner(&self.common, self.size, window);
-        let mut plan = self.common.plan(manner);
-        let clients = self.clients;
-        let user = |number: u32| format!("{run}-{number}");
-        let role = |number: u32| Role {
-            number,
-            client_id: "phone".to_owned(),
-            user: Some(user(number)),
-            clean: false,
-            filter: Some(format!("u/{}/#", user(number))),
-            publishes_to: Some(format!("u/{}/send", user((number + 1) % clients))),
-            hears: vec![(number + clients - 1) % clients],
-            ..Role::default()
-        };
-        plan.roles = (0..clients).map(role).collect();
+        let mut plan = self.common.plan(chat_manner(&self.common, self.size, window));
+        plan.roles = roles(self.clients);
         plan.rate = self.rate.map(f64::from);
         plan
     }
+}
+
+/// A ring of users: each hears the one before, and writes to the one behind.
+pub(super) fn roles(users: u32) -> Vec<Role> {
+    let run = run_name();
+    let user = |number: u32| format!("{run}-{number}");
+    let role = |number: u32| Role {
+        number,
+        client_id: "phone".to_owned(),
+        user: Some(user(number)),
+        clean: false,
+        filter: Some(format!("u/{}/#", user(number))),
+        publishes_to: Some(format!("u/{}/send", user((number + 1) % users))),
+        hears: vec![(number + users - 1) % users],
+        ..Role::default()
+    };
+    (0..users).map(role).collect()
 }

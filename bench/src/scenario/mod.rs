@@ -6,6 +6,7 @@ pub mod churn;
 pub mod fanout;
 pub mod idle;
 pub mod offline;
+pub mod overload;
 pub mod pair;
 pub mod rate;
 
@@ -55,6 +56,7 @@ impl Common {
             roles: Vec::new(),
             manner,
             rate: None,
+            overload: None,
             warm_up: Until::Elapsed(Duration::from_secs(self.warm_up)),
             measure: Until::Elapsed(Duration::from_secs(self.seconds)),
             threads: usize::from(self.threads),
@@ -63,27 +65,20 @@ impl Common {
 
     /// Nobody publishes.
     fn quiet(&self) -> Manner {
-        Manner { version: self.mqtt, qos: 1, form: Form::Plain, size: 0, window: 0, receive_maximum: None }
+        Manner { version: self.mqtt, ..Manner::default() }
     }
 }
 
 impl Messages {
     fn manner(&self, common: &Common, qos: u8, window: u32) -> Manner {
         let (size, window) = (self.size as usize, window as usize);
-        Manner { version: common.mqtt, qos, form: Form::Plain, size, window, receive_maximum: None }
+        Manner { version: common.mqtt, qos, size, window, ..Manner::default() }
     }
 }
 
 /// How messages between users are sent.
 fn chat_manner(common: &Common, size: u32, window: usize) -> Manner {
-    Manner {
-        version: common.mqtt,
-        qos: 1,
-        form: Form::Chat,
-        size: size as usize,
-        window,
-        receive_maximum: None,
-    }
+    Manner { version: common.mqtt, form: Form::Chat, size: size as usize, window, ..Manner::default() }
 }
 
 /// Keeps the topics and client ids of a run apart from those of others on the same broker.

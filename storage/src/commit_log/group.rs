@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -102,6 +102,20 @@ impl GroupCommit {
         limits: QueueLimits,
         apply: impl FnMut(Position, &[Bytes]) + Send + 'static,
     ) -> Self {
+        Self::start_paced(log, limits, apply, || Duration::ZERO)
+    }
+
+    /// As [`start`](Self::start); `pause` is asked behind each batch how long the next one waits beyond the least interval, for the sake
+    /// of what has to keep up with the log. A full queue does not wait.
+    ///
+    /// # Panics
+    /// If the system refuses a thread.
+    pub fn start_paced(
+        log: CommitLog,
+        limits: QueueLimits,
+        apply: impl FnMut(Position, &[Bytes]) + Send + 'static,
+        pause: impl FnMut() -> Duration + Send + 'static,
+    ) -> Self {
         let queue = Arc::new(Queue::new(&limits));
         if let Some(poisoned) = log.poisoned() {
             queue.poison(poisoned);
@@ -110,7 +124,7 @@ impl GroupCommit {
         let theirs = queue.clone();
         let thread = thread::Builder::new()
             .name("commit-log".to_owned())
-            .spawn(move || run(&theirs, committer, &limits))
+            .spawn(move || run(&theirs, committer, &limits, pause))
             .expect("a process that starts can start its threads");
         Self { queue, thread: Some(thread) }
     }
@@ -155,12 +169,17 @@ impl Drop for GroupCommit {
 }
 
 #[allow(clippy::disallowed_methods)] // Paces itself; nothing that is stored depends on it.
-fn run(queue: &Queue, mut committer: Committer, limits: &QueueLimits) -> CommitLog {
+fn run(
+    queue: &Queue,
+    mut committer: Committer,
+    limits: &QueueLimits,
+    mut pause: impl FnMut() -> Duration,
+) -> CommitLog {
     let mut batch = Batch { queue, taken: Vec::new() };
     let mut not_before = None;
     while let Taken::Work { release } = queue.take(not_before, &mut batch.taken) {
         if !batch.taken.is_empty() {
-            not_before = Some(Instant::now() + limits.min_interval);
+            let began = Instant::now();
             let result = committer.write(&batch.taken);
             if let Err(poisoned) = &result {
                 // Before anyone is told of the failure: who then asks for its reason gets it.
@@ -170,6 +189,7 @@ fn run(queue: &Queue, mut committer: Committer, limits: &QueueLimits) -> CommitL
             if let Err(poisoned) = &result {
                 queue.poison(poisoned);
             }
+            not_before = Some(began + limits.min_interval + pause());
         }
         committer.tidy_up(release);
     }

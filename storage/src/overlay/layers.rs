@@ -137,9 +137,14 @@ impl Stack {
 
     /// Whether the active layer holds `bytes` or more, in memory or in payloads.
     pub(crate) fn is_filled(&self, bytes: usize) -> bool {
+        self.filling() >= bytes
+    }
+
+    /// What fills the active layer: its memory, or what of it would have to be replayed, whichever is more.
+    pub(crate) fn filling(&self) -> usize {
         let layers = self.layers();
         let active = layers.active.read();
-        active.bytes() >= bytes || active.payload_bytes() >= bytes
+        active.bytes().max(active.payload_bytes())
     }
 
     /// Writes a copy of the key-value store into `dir`; answers the position the copy stands for.
