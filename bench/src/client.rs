@@ -1,6 +1,7 @@
 //! One client as a plain state machine: bytes and the time in, bytes out. Whoever drives it owns the socket.
 
 use crate::payload::{Form, Stamp};
+use crate::receipts;
 use crate::tally::Tally;
 use crate::wire::{self, Hello, Incoming, Malformed, Version};
 use std::collections::{BTreeSet, VecDeque};
@@ -34,6 +35,8 @@ pub struct Manner {
     pub most_in_flight: usize,
     /// An acknowledgement that takes longer is counted as slow, nanoseconds.
     pub slow_ns: u64,
+    /// Whether they come again when a connection ends, and send again what was not acknowledged.
+    pub resilient: bool,
 }
 
 impl Default for Manner {
@@ -47,6 +50,7 @@ impl Default for Manner {
             receive_maximum: None,
             most_in_flight: MOST_IN_FLIGHT,
             slow_ns: u64::MAX,
+            resilient: false,
         }
     }
 }
@@ -72,6 +76,17 @@ pub struct Role {
     pub quota: Option<u64>,
     /// What it does once it is connected and subscribed.
     pub stay: Stay,
+    /// Of Chasqui's own topics: it says what it has read, and hears how far its own messages are.
+    pub reads: Option<Reads>,
+}
+
+/// How a user says what they have read.
+#[derive(Debug, Clone, Default)]
+pub struct Reads {
+    /// The conversation, as they call it.
+    pub conversation: String,
+    /// A mark for every so many messages; 0 for none.
+    pub every: u64,
 }
 
 /// What a client does once it is connected and subscribed.
@@ -123,6 +138,7 @@ enum State {
 #[derive(Debug, Clone, Copy)]
 struct Flight {
     id: u16,
+    seq: u64,
     due_ns: u64,
 }
 
@@ -164,6 +180,8 @@ pub struct Client {
     in_flight: VecDeque<Flight>,
     /// When messages were due that wait for room.
     owed: VecDeque<u64>,
+    /// Numbers and times of messages whose receipts have not come: delivered, read.
+    unreceipted: [VecDeque<(u64, u64)>; 2],
     acked: u64,
     heard: Vec<Heard>,
     /// Its subscription was granted, in a session that outlives connections.
@@ -185,6 +203,7 @@ impl Client {
             next_seq: 0,
             in_flight: VecDeque::new(),
             owed: VecDeque::new(),
+            unreceipted: Default::default(),
             acked: 0,
             heard,
             subscribed: false,
@@ -261,21 +280,42 @@ impl Client {
 
     /// Publishes a message that was due at this time.
     fn publish(&mut self, due_ns: u64, cx: &mut Context<'_>) {
-        let Some(topic) = &self.role.publishes_to else { return };
-        let Manner { version, qos, form, size, .. } = cx.manner;
-        Stamp { source: self.role.number, seq: self.next_seq, due_ns }.write(cx.payload, form, size);
-        let mut id = 0;
-        if qos > 0 {
-            self.next_id = self.next_id % u16::MAX + 1;
-            id = self.next_id;
-            self.in_flight.push_back(Flight { id, due_ns });
+        let mut flight = Flight { id: 0, seq: self.next_seq, due_ns };
+        if cx.manner.qos > 0 {
+            flight.id = self.free_id();
+            self.in_flight.push_back(flight);
         } else {
             self.acked += 1;
             cx.tally.acked += 1;
         }
-        wire::publish(&mut self.out, version, topic, qos, id, cx.payload);
+        self.write(flight, cx);
         self.next_seq += 1;
+        if self.role.reads.is_some() {
+            // Numbers of a conversation begin at 1, and nobody else writes to it.
+            self.unreceipted.iter_mut().for_each(|waiting| waiting.push_back((self.next_seq, due_ns)));
+        }
         cx.tally.published += 1;
+    }
+
+    fn free_id(&mut self) -> u16 {
+        self.next_id = self.next_id % u16::MAX + 1;
+        self.next_id
+    }
+
+    fn write(&mut self, Flight { id, seq, due_ns }: Flight, cx: &mut Context<'_>) {
+        let Some(topic) = &self.role.publishes_to else { return };
+        let Manner { version, qos, form, size, .. } = cx.manner;
+        Stamp { source: self.role.number, seq, due_ns }.write(cx.payload, form, size);
+        wire::publish(&mut self.out, version, topic, qos, id, cx.payload);
+    }
+
+    /// What was not acknowledged when the connection ended goes out again, as it was, in the order it had.
+    fn publish_again(&mut self, cx: &mut Context<'_>) {
+        for at in 0..self.in_flight.len() {
+            let begins = self.out.len();
+            self.write(self.in_flight[at], cx);
+            wire::set_dup(&mut self.out, begins);
+        }
     }
 
     /// Bytes came.
@@ -310,6 +350,7 @@ impl Client {
                     return Err(Broken::Forgotten);
                 }
                 self.ready(cx);
+                self.publish_again(cx);
             }
             Incoming::Connack(_, 0) => match &self.role.filter {
                 Some(filter) => {
@@ -326,13 +367,17 @@ impl Client {
             Incoming::Suback(false) => {
                 return Err(Broken::NotSubscribed(self.role.filter.clone().unwrap_or_default()));
             }
-            Incoming::Publish { payload, id, qos, .. } => {
+            Incoming::Publish { topic, payload, id, qos } => {
                 match qos {
                     0 => {}
                     1 => wire::puback(&mut self.out, id),
                     _ => wire::pubrec(&mut self.out, id),
                 }
-                self.received(payload, cx);
+                if self.role.reads.is_some() && receipts::is_receipt(topic) {
+                    self.receipted(payload, cx);
+                } else {
+                    self.received(payload, cx);
+                }
             }
             Incoming::Puback(id, code) => self.answered(id, code, cx),
             Incoming::Pubrec(id, code) if code >= 0x80 => self.answered(id, code, cx),
@@ -407,6 +452,26 @@ impl Client {
         }
         heard.next = stamp.seq + 1;
         heard.received += 1;
+        if let Some(Reads { conversation, every }) = &self.role.reads
+            && *every > 0
+            && heard.next.is_multiple_of(*every)
+        {
+            receipts::write_read(cx.payload, conversation, heard.next);
+            // Its acknowledgement is not waited for.
+            let id = self.free_id();
+            wire::publish(&mut self.out, cx.manner.version, receipts::READ_TOPIC, 1, id, cx.payload);
+        }
+    }
+
+    /// A receipt says how far the other side is.
+    fn receipted(&mut self, payload: &[u8], cx: &mut Context<'_>) {
+        let Some(up_to) = receipts::read_receipt(payload) else { return };
+        let histograms = [&mut cx.tally.delivered_receipt_ns, &mut cx.tally.read_receipt_ns];
+        for ((waiting, up_to), histogram) in self.unreceipted.iter_mut().zip(up_to).zip(histograms) {
+            while let Some((_, due_ns)) = waiting.pop_front_if(|(seq, _)| *seq <= up_to) {
+                histogram.saturating_record(cx.now_ns.saturating_sub(due_ns));
+            }
+        }
     }
 }
 
@@ -423,6 +488,7 @@ mod tests {
         receive_maximum: None,
         most_in_flight: 2,
         slow_ns: 3_000,
+        resilient: true,
     };
 
     fn with<T>(tally: &mut Tally, publishing: bool, step: impl FnOnce(&mut Context<'_>) -> T) -> T {
@@ -475,6 +541,25 @@ mod tests {
         with(&mut tally, false, |cx| client.publish_due(5_000, cx));
         with(&mut tally, false, |cx| client.publish_due(5_000, cx));
         assert_eq!((client.forgive(), client.in_flight()), (1, 2));
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_is_sent_again_behind_a_new_welcome() {
+        let (filter, to) = (Some("t".to_owned()), Some("u".to_owned()));
+        let role = Role { filter, publishes_to: to, ..Role::default() };
+        let (mut client, mut tally) = (Client::new(role), Tally::default());
+        client.connect(MANNER, 0);
+        with(&mut tally, false, |cx| client.take(b"\x20\x02\0\0\x90\x03\xff\xff\x01", cx)).expect("welcome");
+        client.out.clear();
+        with(&mut tally, true, |cx| client.fill_window(cx));
+        let mut sent = std::mem::take(&mut client.out);
+        client.connect(MANNER, 0);
+        client.out.clear();
+        with(&mut tally, false, |cx| client.take(b"\x20\x02\x01\0", cx)).expect("welcome back");
+        let half = sent.len() / 2;
+        wire::set_dup(&mut sent, 0);
+        wire::set_dup(&mut sent, half);
+        assert_eq!((&client.out, tally.published), (&sent, 2));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Who says when a run goes from one phase to the next, and looks at it meanwhile.
 
+use crate::crash::{Crash, Return, Victim, accepts};
 use crate::process::Usage;
 use crate::run::{Backlog, Overload, Overloaded, Plan, RunError, Say, Until};
 use crate::shared::{Phase, Progress, Shared};
+use std::net::SocketAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,11 +23,15 @@ const NORMAL_SLICES: u32 = 4;
 /// Slices to wait for that at most: a minute.
 const SLICES: u32 = 240;
 
+/// How long a broker that was killed may take to serve as before.
+const BACK_PATIENCE: Duration = Duration::from_mins(1);
+
 /// See the module.
 pub(crate) struct Conductor<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) progress: &'a [Progress],
     pub(crate) say: Say<'a>,
+    pub(crate) address: SocketAddr,
 }
 
 /// What it has seen.
@@ -36,6 +42,7 @@ pub(crate) struct Conducted {
     pub(crate) connecting: Duration,
     pub(crate) backlog: Option<Backlog>,
     pub(crate) overload: Option<Overloaded>,
+    pub(crate) returns: Vec<Return>,
 }
 
 impl Conductor<'_> {
@@ -60,6 +67,7 @@ impl Conductor<'_> {
         clients: usize,
         plan: &Plan,
         usage: &dyn Fn() -> Option<Usage>,
+        victim: Option<&mut Victim>,
     ) -> Result<Conducted, RunError> {
         self.connect(clients)?;
         let connecting = self.now();
@@ -80,6 +88,16 @@ impl Conductor<'_> {
             self.shared.set_rate(Some(offered_per_s));
         }
         self.shared.enter(Phase::Measure);
+        let mut returns = Vec::new();
+        if let (Some(victim), Some(Crash { kills, .. }), Until::Elapsed(length)) =
+            (victim, &plan.crash, plan.measure)
+        {
+            for _ in 0..*kills {
+                // A good while before, and the rest of the measurement behind the last.
+                self.watch(Until::Elapsed(length / (kills + 1)), &mut || {});
+                returns.push(self.kill(victim, clients)?);
+            }
+        }
         let mut peak = None;
         let seconds = self.watch(plan.measure, &mut || {
             if plan.overload.is_some() {
@@ -103,7 +121,15 @@ impl Conductor<'_> {
         self.shared.enter(Phase::Drain);
         self.drain();
         let used = used_from.zip(used_to);
-        Ok(Conducted { lasted: to.saturating_sub(from), used, seconds, connecting, backlog, overload })
+        Ok(Conducted {
+            lasted: to.saturating_sub(from),
+            used,
+            seconds,
+            connecting,
+            backlog,
+            overload,
+            returns,
+        })
     }
 
     fn connect(&self, clients: usize) -> Result<(), RunError> {
@@ -123,6 +149,51 @@ impl Conductor<'_> {
             }
             std::thread::sleep(LOOK);
         }
+    }
+
+    /// Kills the broker, starts it again, and waits until all is as before.
+    fn kill(&self, victim: &mut Victim, clients: usize) -> Result<Return, RunError> {
+        let delivered = || self.sum(|progress| &progress.delivered);
+        let before = delivered();
+        std::thread::sleep(SLICE);
+        let half = (delivered() - before) / 2;
+        let killed = self.now();
+        let since = || self.now().saturating_sub(killed);
+        victim.kill()?;
+        victim.start()?;
+        let mut wait_until = |what: &str, is_so: &mut dyn FnMut() -> bool| {
+            while !is_so() {
+                if victim.has_ended() {
+                    return Err(RunError::NotBack("what was to start it has ended".to_owned()));
+                }
+                let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some(trouble) = trouble {
+                    return Err(RunError::NotBack(trouble));
+                }
+                if since() > BACK_PATIENCE {
+                    return Err(RunError::NotBack(format!("{what} for {} s", BACK_PATIENCE.as_secs())));
+                }
+                std::thread::sleep(LOOK);
+            }
+            Ok(since())
+        };
+        let accepting = wait_until("it has accepted no connection", &mut || accepts(self.address))?;
+        // Those who have not noticed yet are still counted.
+        std::thread::sleep(SLICE / 5);
+        let here = || self.sum(|progress| &progress.here) == clients as u64;
+        let all_back = wait_until("clients have been missing", &mut { here })?;
+        let (mut slice, mut count) = (self.now(), delivered());
+        let flowing = wait_until("fewer than half as many messages have been delivered", &mut || {
+            let now = self.now();
+            if now < slice + SLICE {
+                return false;
+            }
+            let more = delivered() - count;
+            (slice, count) = (now, count + more);
+            more >= half
+        })?;
+        (self.say)(&format!("killed; accepting after {accepting:.0?}, all back after {all_back:.0?}"));
+        Ok(Return { accepting, all_back, flowing })
     }
 
     /// Waits until acknowledgements are as fast as is normal, and stay so for as long as it takes to believe it: how long it was until

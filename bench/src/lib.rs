@@ -6,9 +6,11 @@
 
 pub mod client;
 mod conductor;
+pub mod crash;
 pub mod html;
 pub mod payload;
 pub mod process;
+mod receipts;
 pub mod report;
 pub mod run;
 pub mod scenario;

@@ -7,7 +7,9 @@ use chasqui_bench::report::Report;
 use chasqui_bench::run::{self, Plan};
 use chasqui_bench::scenario::catch_up::CatchUp;
 use chasqui_bench::scenario::chat_pair::ChatPair;
+use chasqui_bench::scenario::chat_receipts::ChatReceipts;
 use chasqui_bench::scenario::churn::Churn;
+use chasqui_bench::scenario::crash::Crash;
 use chasqui_bench::scenario::fanout::Fanout;
 use chasqui_bench::scenario::idle::Idle;
 use chasqui_bench::scenario::offline::Offline;
@@ -59,8 +61,12 @@ enum Scenario {
     Offline(Offline),
     /// More than the broker carries, and then less.
     Overload(Overload),
+    /// A broker that is killed and started again.
+    Crash(Crash),
     /// Chasqui's own pair: each user sends to the next.
     ChatPair(ChatPair),
+    /// Chasqui's own pair at a rate, with what senders are told: delivered, read.
+    ChatReceipts(ChatReceipts),
     /// Chasqui's own offline: users who are written to while they are away.
     CatchUp(CatchUp),
 }
@@ -75,6 +81,8 @@ impl Scenario {
             Scenario::Churn(churn) => ("churn", churn.plan()),
             Scenario::Offline(offline) => ("offline", offline.plan()),
             Scenario::Overload(overload) => ("overload", overload.plan()),
+            Scenario::Crash(crash) => ("crash", crash.plan()),
+            Scenario::ChatReceipts(receipts) => ("chat-receipts", receipts.plan()),
             Scenario::ChatPair(pair) => ("chat-pair", pair.plan()),
             Scenario::CatchUp(catch_up) => ("catch-up", catch_up.plan()),
         }

@@ -37,6 +37,11 @@ impl Watched {
         all_processes().ok()?.flatten().find(has_it).map(Watched)
     }
 
+    /// Its id.
+    pub fn pid(&self) -> i32 {
+        self.0.pid()
+    }
+
     /// Its name.
     pub fn name(&self) -> String {
         self.0.stat().map(|stat| stat.comm).unwrap_or_default()

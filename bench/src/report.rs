@@ -1,5 +1,6 @@
 //! What a run found, in words and as JSON.
 
+use crate::crash::Return;
 use crate::process::Usage;
 use crate::run::{Backlog, Findings};
 use hdrhistogram::Histogram;
@@ -85,6 +86,27 @@ pub struct OverloadReport {
     pub stuck_closed: u64,
 }
 
+/// How a broker came back that was killed, seconds from then.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ReturnReport {
+    /// Until it accepted a connection.
+    pub accepting_s: f64,
+    /// Until all clients were connected, with their sessions.
+    pub all_back_s: f64,
+    /// Until messages were delivered at half the rate from before.
+    pub flowing_s: f64,
+}
+
+impl ReturnReport {
+    fn of(back: &Return) -> ReturnReport {
+        ReturnReport {
+            accepting_s: back.accepting.as_secs_f64(),
+            all_back_s: back.all_back.as_secs_f64(),
+            flowing_s: back.flowing.as_secs_f64(),
+        }
+    }
+}
+
 /// The figures of a run. A rate is for each second, a cost for each delivery, or for each cycle of churn.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -124,6 +146,12 @@ pub struct Report {
     pub delivery: Option<Latency>,
     /// From when a device that was away began to connect until its first message.
     pub first: Option<Latency>,
+    /// From when a message was due until its sender heard that it is on a device.
+    pub delivered_receipt: Option<Latency>,
+    /// From when a message was due until its sender heard that it was read.
+    pub read_receipt: Option<Latency>,
+    /// How the broker came back, each time that it was killed.
+    pub returns: Vec<ReturnReport>,
     /// What was published while they were away.
     pub backlog: Option<BacklogReport>,
     /// What more than it carries did to the broker.
@@ -174,6 +202,9 @@ impl Report {
             // How long it waited for somebody who was away says nothing about the broker.
             delivery: Latency::of(&tally.delivery_ns).filter(|_| found.backlog.is_none()),
             first: Latency::of(&tally.first_ns),
+            delivered_receipt: Latency::of(&tally.delivered_receipt_ns),
+            read_receipt: Latency::of(&tally.read_receipt_ns),
+            returns: found.returns.iter().map(ReturnReport::of).collect(),
             overload: found.overload.map(|over| OverloadReport {
                 carried_per_s: over.carried_per_s,
                 offered_per_s: over.offered_per_s,
@@ -228,6 +259,13 @@ impl fmt::Display for Report {
             let (up, down) = (self.bytes_up, self.bytes_down);
             writeln!(f, "  {:32}{up:>12.1} up, {down:.1} down, each", "bytes of MQTT")?;
         }
+        for ReturnReport { accepting_s, all_back_s, flowing_s } in &self.returns {
+            let name = "killed, and accepting again";
+            writeln!(
+                f,
+                "  {name:32}{accepting_s:>12.2} s; all back {all_back_s:.2}, flowing {flowing_s:.2}"
+            )?;
+        }
         if let Some(over) = self.overload {
             let (carried, offered) = (over.carried_per_s, over.offered_per_s);
             writeln!(f, "  {:32}{carried:>12.0} /s, {offered:.0} /s were due", "it carries")?;
@@ -261,6 +299,8 @@ impl fmt::Display for Report {
             ("acknowledgement", self.ack),
             ("delivery", self.delivery),
             ("first message, from connect", self.first),
+            ("receipt: delivered", self.delivered_receipt),
+            ("receipt: read", self.read_receipt),
         ] {
             if let Some(Latency { p50_us, p90_us, p99_us, p999_us, max_us }) = latency {
                 writeln!(

@@ -2,6 +2,7 @@
 
 use crate::client::{Client, Manner, Role};
 use crate::conductor::{Conducted, Conductor};
+use crate::crash::{Crash, Return, Victim};
 use crate::process::{Usage, Watched};
 use crate::shared::{Phase, Progress, Shared};
 use crate::tally::Tally;
@@ -30,6 +31,8 @@ pub struct Plan {
     pub measure: Until,
     /// Whether what the broker carries in the warm-up is exceeded in the measurement.
     pub overload: Option<Overload>,
+    /// Whether the broker is killed while it is measured.
+    pub crash: Option<Crash>,
     /// Threads that drive the clients.
     pub threads: usize,
 }
@@ -80,6 +83,12 @@ pub enum RunError {
         /// What went wrong first.
         reason: String,
     },
+    /// Nobody knows what to kill.
+    #[error("the process that listens at {0} is not seen, so it cannot be killed: give its id with --pid")]
+    NoProcess(SocketAddr),
+    /// The broker did not come back.
+    #[error("the broker was killed and did not come back: {0}")]
+    NotBack(String),
     /// The system refused something.
     #[error("the system refused something: {0}")]
     System(#[from] io::Error),
@@ -112,6 +121,8 @@ pub struct Findings {
     pub backlog: Option<Backlog>,
     /// What more than it carries did to the broker.
     pub overload: Option<Overloaded>,
+    /// How it came back, each time that it was killed.
+    pub returns: Vec<Return>,
 }
 
 /// What more than it carries did to a broker.
@@ -154,6 +165,11 @@ pub fn run(
     check_files(clients as u64 + OTHER_FILES)?;
     std::net::TcpStream::connect(address).map_err(|error| RunError::NoBroker(address, error))?;
     let watched = pid.map_or_else(|| Watched::listening_at(address), Watched::by_id);
+    let mut victim = match (&plan.crash, &watched) {
+        (None, _) => None,
+        (Some(crash), Some(watched)) => Some(Victim::new(watched.pid(), &crash.restart)),
+        (Some(_), None) => return Err(RunError::NoProcess(address)),
+    };
     let usage = || watched.as_ref().and_then(Watched::usage);
     let before = usage();
     let threads = plan.threads.clamp(1, clients.max(1));
@@ -176,15 +192,15 @@ pub fn run(
             let worker = Worker::new(&shared, progress, address, plan.manner, part, share)?;
             running.push(scope.spawn(move || worker.run()));
         }
-        let conductor = Conductor { shared: &shared, progress: &progress, say };
-        let conducted = conductor.conduct(clients, &plan, &usage);
+        let conductor = Conductor { shared: &shared, progress: &progress, say, address };
+        let conducted = conductor.conduct(clients, &plan, &usage, victim.as_mut());
         shared.enter(Phase::Stop);
         let mut outcomes = Vec::new();
         for worker in running {
             let outcome = worker.join().map_err(|_| io::Error::other("a thread of the tool panicked"))?;
             outcomes.push(outcome.map_err(|error| RunError::NoBroker(address, error))?);
         }
-        let Conducted { lasted, used, seconds, connecting, backlog, overload } = conducted?;
+        let Conducted { lasted, used, seconds, connecting, backlog, overload, returns } = conducted?;
         let mut measured = Tally::default();
         for outcome in &outcomes {
             measured.add(&outcome.measured);
@@ -203,6 +219,7 @@ pub fn run(
             connecting,
             backlog,
             overload,
+            returns,
         })
     })
 }

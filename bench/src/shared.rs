@@ -27,6 +27,8 @@ pub enum Phase {
 pub struct Progress {
     /// Clients that are connected and subscribed.
     pub ready: AtomicU64,
+    /// Clients that are connected and subscribed now; counted where they come again.
+    pub here: AtomicU64,
     /// Messages received, in all.
     pub delivered: AtomicU64,
     /// Publishes acknowledged, in all.

@@ -39,6 +39,10 @@ pub struct Tally {
     pub delivery_ns: Histogram<u64>,
     /// From when a device that was away began to connect until it had the first message that waited for it, nanoseconds.
     pub first_ns: Histogram<u64>,
+    /// From when a message was due until its sender heard that it is on a device, nanoseconds.
+    pub delivered_receipt_ns: Histogram<u64>,
+    /// From when a message was due until its sender heard that it was read, nanoseconds.
+    pub read_receipt_ns: Histogram<u64>,
 }
 
 impl Default for Tally {
@@ -60,6 +64,8 @@ impl Default for Tally {
             ack_ns: histogram(),
             delivery_ns: histogram(),
             first_ns: histogram(),
+            delivered_receipt_ns: histogram(),
+            read_receipt_ns: histogram(),
         }
     }
 }
@@ -97,5 +103,7 @@ impl Tally {
         self.ack_ns += &other.ack_ns;
         self.delivery_ns += &other.delivery_ns;
         self.first_ns += &other.first_ns;
+        self.delivered_receipt_ns += &other.delivered_receipt_ns;
+        self.read_receipt_ns += &other.read_receipt_ns;
     }
 }

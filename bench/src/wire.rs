@@ -142,6 +142,11 @@ pub fn publish(out: &mut Vec<u8>, version: Version, topic: &str, qos: u8, id: u1
     out.extend_from_slice(payload);
 }
 
+/// Says of the PUBLISH that begins at `at` that it was sent before.
+pub fn set_dup(out: &mut [u8], at: usize) {
+    out[at] |= 0x08;
+}
+
 /// Appends PUBACK.
 pub fn puback(out: &mut Vec<u8>, id: u16) {
     ack(out, 0x40, id);
@@ -258,6 +263,9 @@ mod tests {
         out.clear();
         publish(&mut out, Version::V311, "t", 0, 0, b"x");
         assert_eq!(out, b"\x30\x04\0\x01tx");
+        publish(&mut out, Version::V311, "t", 1, 7, b"x");
+        set_dup(&mut out, 6);
+        assert_eq!(out[6..], *b"\x3a\x06\0\x01t\0\x07x");
     }
 
     #[test]

@@ -18,6 +18,8 @@ const READ_BYTES: usize = 256 * 1024;
 const EVENTS: usize = 256;
 /// Connections of a worker that are being opened at once.
 const OPENING: usize = 128;
+/// Between two tries to connect again, nanoseconds.
+const RETRY_NS: u64 = 20_000_000;
 /// How long a worker waits when nothing happens, nanoseconds: how late it may notice another phase.
 const PATIENCE_NS: u64 = 20_000_000;
 
@@ -62,6 +64,8 @@ pub struct Worker<'a> {
     opening: usize,
     /// Slots to be opened again.
     again: VecDeque<usize>,
+    /// Slots to be opened again from a time on.
+    later: VecDeque<(u64, usize)>,
     /// Slots that publish, for an open loop.
     publishers: Vec<usize>,
     rate_began_ns: u64,
@@ -108,6 +112,7 @@ impl<'a> Worker<'a> {
             begun: 0,
             opening: 0,
             again: VecDeque::new(),
+            later: VecDeque::new(),
             publishers,
             rate_began_ns: 0,
             rate_done: 0,
@@ -215,6 +220,10 @@ impl<'a> Worker<'a> {
     }
 
     fn open_some(&mut self) -> io::Result<()> {
+        let now_ns = self.shared.now_ns();
+        while let Some((_, at)) = self.later.pop_front_if(|(from_ns, _)| *from_ns <= now_ns) {
+            self.again.push_back(at);
+        }
         while self.opening < OPENING {
             let at = if self.begun < self.slots.len() {
                 self.begun += 1;
@@ -230,6 +239,10 @@ impl<'a> Worker<'a> {
             match socket.connect(&self.address.into()) {
                 Ok(()) => {}
                 Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+                Err(_) if self.slots[at].was_ready && self.manner.resilient => {
+                    self.later.push_back((now_ns + RETRY_NS, at));
+                    continue;
+                }
                 Err(error) => return Err(error),
             }
             let wanted = EventFlags::IN | EventFlags::OUT;
@@ -372,6 +385,10 @@ impl<'a> Worker<'a> {
             self.progress.stuck_closed.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        if self.manner.resilient && slot.was_ready && *broken == Broken::Closed {
+            self.later.push_back((self.shared.now_ns() + RETRY_NS, at));
+            return;
+        }
         self.progress.dead.fetch_add(1, Ordering::Relaxed);
         let client_id = &slot.client.role.client_id;
         self.shared.note(|| format!("{broken} ({client_id})"));
@@ -401,6 +418,11 @@ impl<'a> Worker<'a> {
         acked.store(self.before.acked + self.tally.acked, Ordering::Relaxed);
         slow.store(self.before.slow + self.tally.slow, Ordering::Relaxed);
         cycles.store(self.before.cycles + self.tally.cycles, Ordering::Relaxed);
+        if self.manner.resilient {
+            let here =
+                self.slots.iter().filter(|slot| slot.socket.is_some() && slot.client.is_ready()).count();
+            self.progress.here.store(here as u64, Ordering::Relaxed);
+        }
         if self.phase == Phase::Drain {
             let open = self.slots.iter().filter(|slot| slot.socket.is_some());
             let flights: usize = open.map(|slot| slot.client.in_flight()).sum();

@@ -1,11 +1,14 @@
 //! Every scenario against the real server, in this process; and against brokers that do what no broker should, which the tool must not
 //! take for good figures.
 
+use chasqui_bench::crash::Return;
 use chasqui_bench::report::Report;
 use chasqui_bench::run::{self, Findings, Plan, RunError};
 use chasqui_bench::scenario::catch_up::CatchUp;
 use chasqui_bench::scenario::chat_pair::ChatPair;
+use chasqui_bench::scenario::chat_receipts::ChatReceipts;
 use chasqui_bench::scenario::churn::Churn;
+use chasqui_bench::scenario::crash::Crash;
 use chasqui_bench::scenario::fanout::Fanout;
 use chasqui_bench::scenario::idle::Idle;
 use chasqui_bench::scenario::offline::Offline;
@@ -168,6 +171,82 @@ fn more_than_a_broker_carries_is_withheld_and_nothing_is_lost() {
             assert!(found.measured.withheld > 0 && found.measured.acked > 0, "{found:?}");
         }
     });
+}
+
+#[test]
+fn a_sender_hears_when_a_message_is_delivered_and_read() {
+    for mqtt in ["3.1.1", "5.0"] {
+        // One server each: a message with the id of an earlier one is that one.
+        served(|address| {
+            let receipts: ChatReceipts = scenario(&["--clients", "6", "--rate", "100", "--mqtt", mqtt]);
+            let found = found(receipts.plan(), address);
+            let tally = &found.measured;
+            assert_eq!((found.lost, found.dead, tally.refused), (0, 0, 0), "{found:?}");
+            let (delivered, read) = (tally.delivered_receipt_ns.len(), tally.read_receipt_ns.len());
+            // Those on their way at the end of the second are not among them.
+            let most = tally.published / 2;
+            assert!(delivered > most && read > most, "{delivered} and {read} of {}", tally.published);
+            assert!(tally.read_receipt_ns.min() >= tally.delivery_ns.min());
+        });
+    }
+}
+
+/// Starts `examples/served.rs`; what starts it, the process, and where it listens.
+fn program(folder: &std::path::Path) -> (String, std::process::Child, SocketAddr) {
+    let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it is bound");
+    let mut path = std::env::current_exe().expect("this test is a file");
+    path.pop();
+    path.set_file_name("examples");
+    path.push("served");
+    let line = format!("'{}' {port} '{}'", path.display(), folder.display());
+    let child = std::process::Command::new("sh").args(["-c", &format!("exec {line}")]).spawn().expect("sh");
+    while std::net::TcpStream::connect(port).is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    (line, child, port)
+}
+
+#[test]
+fn a_broker_that_is_killed_comes_back_with_all_that_it_has_acknowledged() {
+    for chat in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (line, mut first, address) = program(folder.path());
+        let mut arguments = vec!["--restart", &line, "--kills", "2", "--clients", "10"];
+        arguments.extend(chat.then_some("--chat"));
+        let crash: Crash = scenario(&arguments);
+        let found = run::run(crash.plan(), address, Some(first.id().cast_signed()), &|_| {});
+        let found = found.expect("the run goes through");
+        first.wait().expect("it was killed");
+        assert_eq!((found.lost, found.dead, found.returns.len()), (0, 0, 2), "{found:?}");
+        let in_order = |back: &Return| back.accepting <= back.all_back && back.all_back <= back.flowing;
+        assert!(found.returns.iter().all(in_order), "{found:?}");
+        assert!(found.measured.acked > 0 && found.measured.delivered > 0, "{found:?}");
+    }
+}
+
+#[test]
+fn a_broker_that_comes_back_without_its_sessions_is_found_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (line, mut first, address) = program(folder.path());
+    let forgetful = line.replace("' 127", "' --forget 127");
+    let crash: Crash = scenario(&["--restart", &forgetful, "--clients", "4"]);
+    let error = run::run(crash.plan(), address, Some(first.id().cast_signed()), &|_| {});
+    first.wait().expect("it was killed");
+    let error = error.expect_err("clients never come back").to_string();
+    assert!(error.contains("did not come back") && error.contains("forgotten"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_killed_or_does_not_come_back_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_, mut first, address) = program(folder.path());
+    let crash: Crash = scenario(&["--restart", "false", "--clients", "4"]);
+    let error = run::run(crash.plan(), address, Some(first.id().cast_signed()), &|_| {});
+    first.wait().expect("it was killed");
+    let error = error.expect_err("nothing starts it").to_string();
+    assert!(error.contains("what was to start it has ended"), "{error}");
+    let error = run::run(crash.plan(), hollow(b"\x20\x02\0\0", 0), Some(i32::MAX), &|_| {});
+    assert!(matches!(error, Err(RunError::NoProcess(_))), "{error:?}");
 }
 
 /// A broker that answers CONNECT with this, SUBSCRIBE with success, and each PUBLISH of QoS 1 with PUBACK, so many times; then it hangs

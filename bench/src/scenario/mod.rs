@@ -2,7 +2,9 @@
 
 pub mod catch_up;
 pub mod chat_pair;
+pub mod chat_receipts;
 pub mod churn;
+pub mod crash;
 pub mod fanout;
 pub mod idle;
 pub mod offline;
@@ -57,6 +59,7 @@ impl Common {
             manner,
             rate: None,
             overload: None,
+            crash: None,
             warm_up: Until::Elapsed(Duration::from_secs(self.warm_up)),
             measure: Until::Elapsed(Duration::from_secs(self.seconds)),
             threads: usize::from(self.threads),
