@@ -1,107 +1,18 @@
 //! One client as a plain state machine: bytes and the time in, bytes out. Whoever drives it owns the socket.
 
-use crate::payload::{Form, Stamp};
+use crate::payload::Stamp;
 use crate::receipts;
+use crate::role::{Manner, Reads, Role, Stay};
 use crate::tally::Tally;
-use crate::wire::{self, Hello, Incoming, Malformed, Version};
+use crate::wire::{self, Hello, Incoming, Malformed};
 use std::collections::{BTreeSet, VecDeque};
 use thiserror::Error;
 
 /// Numbers of one publisher that may be missing at a time; beyond, the oldest are taken for lost.
 const MOST_MISSING: usize = 100_000;
 
-/// Fewer than there are packet ids, so that one is free again before it is its turn.
-const MOST_IN_FLIGHT: usize = 60_000;
-
 /// The longest keep-alive there is, so that no PINGREQ is among what is measured. Some brokers refuse a CONNECT without one.
 const KEEP_ALIVE_S: u16 = u16::MAX;
-
-/// What all clients of a run have in common.
-#[derive(Debug, Clone, Copy)]
-pub struct Manner {
-    /// The version they speak.
-    pub version: Version,
-    /// The QoS they publish with and subscribe at.
-    pub qos: u8,
-    /// The form of their payloads.
-    pub form: Form,
-    /// The size of their payloads, bytes.
-    pub size: usize,
-    /// Publishes in flight of one client; 0 where a rate says when it publishes.
-    pub window: usize,
-    /// What they let the broker have in flight, where the version lets them say so.
-    pub receive_maximum: Option<u16>,
-    /// Publishes in flight of one client at most, however many are due: the others wait, and their time counts.
-    pub most_in_flight: usize,
-    /// An acknowledgement that takes longer is counted as slow, nanoseconds.
-    pub slow_ns: u64,
-    /// Whether they come again when a connection ends, and send again what was not acknowledged.
-    pub resilient: bool,
-}
-
-impl Default for Manner {
-    fn default() -> Manner {
-        Manner {
-            version: Version::V311,
-            qos: 1,
-            form: Form::Plain,
-            size: 0,
-            window: 0,
-            receive_maximum: None,
-            most_in_flight: MOST_IN_FLIGHT,
-            slow_ns: u64::MAX,
-            resilient: false,
-        }
-    }
-}
-
-/// What a client is for.
-#[derive(Debug, Clone, Default)]
-pub struct Role {
-    /// Names it in stamps.
-    pub number: u32,
-    /// The client id.
-    pub client_id: String,
-    /// User name and password; without, it is anonymous.
-    pub user: Option<String>,
-    /// Whether its session ends with the connection.
-    pub clean: bool,
-    /// What it subscribes to.
-    pub filter: Option<String>,
-    /// What it publishes to.
-    pub publishes_to: Option<String>,
-    /// Those whose messages it is to receive.
-    pub hears: Vec<u32>,
-    /// Messages that it publishes, in all; without, as many as there is time for.
-    pub quota: Option<u64>,
-    /// What it does once it is connected and subscribed.
-    pub stay: Stay,
-    /// Of Chasqui's own topics: it says what it has read, and hears how far its own messages are.
-    pub reads: Option<Reads>,
-}
-
-/// How a user says what they have read.
-#[derive(Debug, Clone, Default)]
-pub struct Reads {
-    /// The conversation, as they call it.
-    pub conversation: String,
-    /// A mark for every so many messages; 0 for none.
-    pub every: u64,
-}
-
-/// What a client does once it is connected and subscribed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Stay {
-    /// It stays to the end.
-    #[default]
-    On,
-    /// It disconnects and comes again, over and over.
-    Churning,
-    /// It disconnects, comes back when the measurement begins, and then stays.
-    Away,
-    /// It stays and reads nothing more.
-    Stuck,
-}
 
 /// Why a client's connection is of no more use.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -140,6 +51,15 @@ struct Flight {
     id: u16,
     seq: u64,
     due_ns: u64,
+}
+
+/// A look at what is retained.
+#[derive(Debug, Clone, Default)]
+struct Look {
+    number: u64,
+    filter: String,
+    began_ns: u64,
+    seen: u64,
 }
 
 /// What came from one publisher.
@@ -182,6 +102,9 @@ pub struct Client {
     owed: VecDeque<u64>,
     /// Numbers and times of messages whose receipts have not come: delivered, read.
     unreceipted: [VecDeque<(u64, u64)>; 2],
+    /// How many of its retained messages it has removed, since it began to.
+    removed: Option<u64>,
+    look: Look,
     acked: u64,
     heard: Vec<Heard>,
     /// Its subscription was granted, in a session that outlives connections.
@@ -204,6 +127,8 @@ impl Client {
             in_flight: VecDeque::new(),
             owed: VecDeque::new(),
             unreceipted: Default::default(),
+            removed: None,
+            look: Look::default(),
             acked: 0,
             heard,
             subscribed: false,
@@ -261,7 +186,7 @@ impl Client {
     }
 
     fn may_publish(&self) -> bool {
-        self.role.publishes_to.is_some() && self.role.quota.is_none_or(|quota| self.next_seq < quota)
+        self.role.publishes() && self.role.quota.is_none_or(|quota| self.next_seq < quota)
     }
 
     /// Publishes a message that was due at this time, or owes it while too many are in flight.
@@ -303,10 +228,58 @@ impl Client {
     }
 
     fn write(&mut self, Flight { id, seq, due_ns }: Flight, cx: &mut Context<'_>) {
-        let Some(topic) = &self.role.publishes_to else { return };
         let Manner { version, qos, form, size, .. } = cx.manner;
         Stamp { source: self.role.number, seq, due_ns }.write(cx.payload, form, size);
-        wire::publish(&mut self.out, version, topic, qos, id, cx.payload);
+        if let Some(shelf) = &self.role.retains {
+            let begins = self.out.len();
+            wire::publish(&mut self.out, version, &shelf.topic(seq), qos, id, cx.payload);
+            wire::set_retain(&mut self.out, begins);
+        } else if let Some(topic) = &self.role.publishes_to {
+            wire::publish(&mut self.out, version, topic, qos, id, cx.payload);
+        }
+    }
+
+    /// Begins to remove what it has had retained: the broker is left as it was.
+    pub fn remove_retained(&mut self, cx: &mut Context<'_>) {
+        if self.role.retains.is_some() {
+            self.removed.get_or_insert(0);
+            self.go_on_removing(cx);
+        }
+    }
+
+    fn go_on_removing(&mut self, cx: &mut Context<'_>) {
+        let (Some(shelf), Some(mut removed)) = (self.role.retains.clone(), self.removed) else { return };
+        while removed < self.next_seq && self.in_flight.len() < cx.manner.window {
+            let id = self.free_id();
+            self.in_flight.push_back(Flight { id, seq: removed, due_ns: cx.now_ns });
+            let begins = self.out.len();
+            wire::publish(&mut self.out, cx.manner.version, &shelf.topic(removed), 1, id, b"");
+            wire::set_retain(&mut self.out, begins);
+            removed += 1;
+        }
+        self.removed = Some(removed);
+    }
+
+    /// Subscribes to a few of the messages that are retained.
+    pub fn look(&mut self, cx: &mut Context<'_>) {
+        let Some(shelf) = &self.role.looks else { return };
+        let number = self.look.number + 1;
+        self.look = Look { number, filter: shelf.filter(number), began_ns: cx.now_ns, seen: 0 };
+        wire::subscribe(&mut self.out, cx.manner.version, u16::MAX, &self.look.filter, cx.manner.qos);
+    }
+
+    /// One of the messages it looks for is there; behind the last it looks for others.
+    fn saw(&mut self, cx: &mut Context<'_>) {
+        self.look.seen += 1;
+        let Some(shelf) = &self.role.looks else { return };
+        if self.look.seen == shelf.per_group {
+            cx.tally.cycles += 1;
+            cx.tally.look_ns.saturating_record(cx.now_ns.saturating_sub(self.look.began_ns));
+            wire::unsubscribe(&mut self.out, cx.manner.version, u16::MAX - 1, &self.look.filter);
+            if cx.publishing {
+                self.look(cx);
+            }
+        }
     }
 
     /// What was not acknowledged when the connection ended goes out again, as it was, in the order it had.
@@ -365,7 +338,8 @@ impl Client {
                 self.subscribed = !self.role.clean && self.role.stay != Stay::Churning;
             }
             Incoming::Suback(false) => {
-                return Err(Broken::NotSubscribed(self.role.filter.clone().unwrap_or_default()));
+                let filter = self.role.filter.clone().unwrap_or_else(|| self.look.filter.clone());
+                return Err(Broken::NotSubscribed(filter));
             }
             Incoming::Publish { topic, payload, id, qos } => {
                 match qos {
@@ -373,7 +347,9 @@ impl Client {
                     1 => wire::puback(&mut self.out, id),
                     _ => wire::pubrec(&mut self.out, id),
                 }
-                if self.role.reads.is_some() && receipts::is_receipt(topic) {
+                if self.role.looks.is_some() {
+                    self.saw(cx);
+                } else if self.role.reads.is_some() && receipts::is_receipt(topic) {
                     self.receipted(payload, cx);
                 } else {
                     self.received(payload, cx);
@@ -415,6 +391,7 @@ impl Client {
         if let Some(due_ns) = self.owed.pop_front() {
             self.publish(due_ns, cx);
         }
+        self.go_on_removing(cx);
         if cx.publishing && cx.manner.window > 0 {
             self.fill_window(cx);
         }
@@ -478,6 +455,8 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::Form;
+    use crate::wire::Version;
 
     const MANNER: Manner = Manner {
         version: Version::V311,

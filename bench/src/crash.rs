@@ -1,5 +1,6 @@
 //! A broker that is killed and started again while its clients go on.
 
+use procfs::process::{ProcState, Process};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -42,6 +43,10 @@ impl Victim {
     pub(crate) fn kill(&mut self) -> io::Result<()> {
         let pid = Pid::from_raw(self.pid).ok_or(io::ErrorKind::NotFound)?;
         kill_process(pid, Signal::KILL)?;
+        // Its port and its files are free when it has ended, and that is not at once.
+        while is_running(self.pid) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         if let Some(mut child) = self.child.take() {
             child.wait()?;
         }
@@ -74,6 +79,12 @@ impl Drop for Victim {
             let _ = child.wait();
         }
     }
+}
+
+/// Whether a process has not ended; one that nobody has asked about since it did counts as ended.
+fn is_running(pid: i32) -> bool {
+    let state = Process::new(pid).and_then(|process| process.stat()).and_then(|stat| stat.state());
+    state.is_ok_and(|state| !matches!(state, ProcState::Zombie | ProcState::Dead))
 }
 
 /// Whether somebody accepts connections there.

@@ -12,6 +12,7 @@ pub mod payload;
 pub mod process;
 mod receipts;
 pub mod report;
+pub mod role;
 pub mod run;
 pub mod scenario;
 pub mod shared;

@@ -16,6 +16,7 @@ use chasqui_bench::scenario::offline::Offline;
 use chasqui_bench::scenario::overload::Overload;
 use chasqui_bench::scenario::pair::Pair;
 use chasqui_bench::scenario::rate::Rate;
+use chasqui_bench::scenario::retained::Retained;
 use clap::{Parser, Subcommand};
 use std::io;
 use std::net::SocketAddr;
@@ -61,6 +62,8 @@ enum Scenario {
     Offline(Offline),
     /// More than the broker carries, and then less.
     Overload(Overload),
+    /// Retained messages in great number, and clients that look for a few of them.
+    Retained(Retained),
     /// A broker that is killed and started again.
     Crash(Crash),
     /// Chasqui's own pair: each user sends to the next.
@@ -81,6 +84,7 @@ impl Scenario {
             Scenario::Churn(churn) => ("churn", churn.plan()),
             Scenario::Offline(offline) => ("offline", offline.plan()),
             Scenario::Overload(overload) => ("overload", overload.plan()),
+            Scenario::Retained(retained) => ("retained", retained.plan()),
             Scenario::Crash(crash) => ("crash", crash.plan()),
             Scenario::ChatReceipts(receipts) => ("chat-receipts", receipts.plan()),
             Scenario::ChatPair(pair) => ("chat-pair", pair.plan()),

@@ -146,6 +146,8 @@ pub struct Report {
     pub delivery: Option<Latency>,
     /// From when a device that was away began to connect until its first message.
     pub first: Option<Latency>,
+    /// From a SUBSCRIBE until the last of the retained messages that match.
+    pub look: Option<Latency>,
     /// From when a message was due until its sender heard that it is on a device.
     pub delivered_receipt: Option<Latency>,
     /// From when a message was due until its sender heard that it was read.
@@ -202,6 +204,7 @@ impl Report {
             // How long it waited for somebody who was away says nothing about the broker.
             delivery: Latency::of(&tally.delivery_ns).filter(|_| found.backlog.is_none()),
             first: Latency::of(&tally.first_ns),
+            look: Latency::of(&tally.look_ns),
             delivered_receipt: Latency::of(&tally.delivered_receipt_ns),
             read_receipt: Latency::of(&tally.read_receipt_ns),
             returns: found.returns.iter().map(ReturnReport::of).collect(),
@@ -235,11 +238,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let broker = self.broker.as_deref().unwrap_or("a broker whose process is not seen");
         writeln!(f, "{}: {} clients of {broker}, {:.1} s", self.scenario, self.clients, self.seconds)?;
+        let cycle =
+            if self.look.is_some() { "looked up and received" } else { "connect, subscribe, disconnect" };
         for (name, rate) in [
             ("published", self.published_per_s),
             ("acknowledged", self.acked_per_s),
             ("delivered", self.delivered_per_s),
-            ("connect, subscribe, disconnect", self.cycles_per_s),
+            (cycle, self.cycles_per_s),
         ] {
             if rate > 0.0 {
                 writeln!(f, "  {name:32}{rate:>12.0} /s")?;
@@ -299,6 +304,7 @@ impl fmt::Display for Report {
             ("acknowledgement", self.ack),
             ("delivery", self.delivery),
             ("first message, from connect", self.first),
+            ("subscribe until the last one", self.look),
             ("receipt: delivered", self.delivered_receipt),
             ("receipt: read", self.read_receipt),
         ] {

@@ -1,9 +1,10 @@
 //! A run from its first connect to what it found.
 
-use crate::client::{Client, Manner, Role};
+use crate::client::Client;
 use crate::conductor::{Conducted, Conductor};
 use crate::crash::{Crash, Return, Victim};
 use crate::process::{Usage, Watched};
+use crate::role::{Manner, Role};
 use crate::shared::{Phase, Progress, Shared};
 use crate::tally::Tally;
 use crate::worker::{Outcome, Worker};
@@ -180,10 +181,8 @@ pub fn run(
     for (at, role) in std::mem::take(&mut plan.roles).into_iter().enumerate() {
         shares[at % threads].push(Client::new(role));
     }
-    let publishers: Vec<usize> = shares
-        .iter()
-        .map(|share| share.iter().filter(|client| client.role.publishes_to.is_some()).count())
-        .collect();
+    let publishers: Vec<usize> =
+        shares.iter().map(|share| share.iter().filter(|client| client.role.publishes()).count()).collect();
     let all: usize = publishers.iter().sum();
     std::thread::scope(|scope| {
         let mut running = Vec::new();

@@ -27,7 +27,7 @@ pub struct Tally {
     pub duplicated: u64,
     /// Messages that came behind a later one of the same publisher.
     pub out_of_order: u64,
-    /// Connect, subscribe and disconnect, all three done.
+    /// Connect, subscribe and disconnect, all three done; or a look at what is retained.
     pub cycles: u64,
     /// Bytes of MQTT received.
     pub bytes_in: u64,
@@ -39,6 +39,8 @@ pub struct Tally {
     pub delivery_ns: Histogram<u64>,
     /// From when a device that was away began to connect until it had the first message that waited for it, nanoseconds.
     pub first_ns: Histogram<u64>,
+    /// From a SUBSCRIBE until the last of the retained messages that match, nanoseconds.
+    pub look_ns: Histogram<u64>,
     /// From when a message was due until its sender heard that it is on a device, nanoseconds.
     pub delivered_receipt_ns: Histogram<u64>,
     /// From when a message was due until its sender heard that it was read, nanoseconds.
@@ -64,6 +66,7 @@ impl Default for Tally {
             ack_ns: histogram(),
             delivery_ns: histogram(),
             first_ns: histogram(),
+            look_ns: histogram(),
             delivered_receipt_ns: histogram(),
             read_receipt_ns: histogram(),
         }
@@ -103,6 +106,7 @@ impl Tally {
         self.ack_ns += &other.ack_ns;
         self.delivery_ns += &other.delivery_ns;
         self.first_ns += &other.first_ns;
+        self.look_ns += &other.look_ns;
         self.delivered_receipt_ns += &other.delivered_receipt_ns;
         self.read_receipt_ns += &other.read_receipt_ns;
     }

@@ -128,6 +128,16 @@ pub fn subscribe(out: &mut Vec<u8>, version: Version, id: u16, filter: &str, qos
     out.push(qos);
 }
 
+/// Appends UNSUBSCRIBE for one filter.
+pub fn unsubscribe(out: &mut Vec<u8>, version: Version, id: u16, filter: &str) {
+    let properties = usize::from(version == Version::V5);
+    out.push(0xA2);
+    put_remaining(out, 2 + properties + 2 + filter.len());
+    out.extend_from_slice(&id.to_be_bytes());
+    out.extend_from_slice(&[0][..properties]);
+    put_text(out, filter);
+}
+
 /// Appends PUBLISH; `id` is 0 at QoS 0.
 pub fn publish(out: &mut Vec<u8>, version: Version, topic: &str, qos: u8, id: u16, payload: &[u8]) {
     let id_len = if qos > 0 { 2 } else { 0 };
@@ -140,6 +150,11 @@ pub fn publish(out: &mut Vec<u8>, version: Version, topic: &str, qos: u8, id: u1
     }
     out.extend_from_slice(&[0][..properties]);
     out.extend_from_slice(payload);
+}
+
+/// Says of the PUBLISH that begins at `at` that it is to be retained.
+pub fn set_retain(out: &mut [u8], at: usize) {
+    out[at] |= 0x01;
 }
 
 /// Says of the PUBLISH that begins at `at` that it was sent before.
@@ -265,7 +280,11 @@ mod tests {
         assert_eq!(out, b"\x30\x04\0\x01tx");
         publish(&mut out, Version::V311, "t", 1, 7, b"x");
         set_dup(&mut out, 6);
-        assert_eq!(out[6..], *b"\x3a\x06\0\x01t\0\x07x");
+        set_retain(&mut out, 6);
+        assert_eq!(out[6..], *b"\x3b\x06\0\x01t\0\x07x");
+        out.clear();
+        unsubscribe(&mut out, Version::V5, 2, "a");
+        assert_eq!(out, b"\xa2\x06\0\x02\0\0\x01a");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A thread that drives its share of the clients: readiness, reads, writes, and the clock of an open loop.
 
-use crate::client::{Broken, Client, Context, Manner, Stay};
+use crate::client::{Broken, Client, Context};
+use crate::role::{Manner, Stay};
 use crate::shared::{Phase, Progress, Shared};
 use crate::tally::Tally;
 use rustix::event::Timespec;
@@ -97,8 +98,7 @@ impl<'a> Worker<'a> {
                 was_ready: false,
             })
             .collect();
-        let publishers =
-            (0..slots.len()).filter(|at| slots[*at].client.role.publishes_to.is_some()).collect();
+        let publishers = (0..slots.len()).filter(|at| slots[*at].client.role.publishes()).collect();
         Ok(Worker {
             shared,
             progress,
@@ -192,6 +192,11 @@ impl<'a> Worker<'a> {
                 self.before.add(&before);
                 let away = |at: &usize| self.slots[*at].client.role.stay == Stay::Away;
                 self.again.extend((0..self.slots.len()).filter(away));
+                let looking = |at: &usize| self.slots[*at].client.role.looks.is_some();
+                let looking: Vec<usize> = (0..self.slots.len()).filter(looking).collect();
+                for at in looking {
+                    self.step(at, true, Client::look);
+                }
             }
             Phase::Relief => {
                 self.forgive();
@@ -200,7 +205,12 @@ impl<'a> Worker<'a> {
                 self.measured = Some(measured);
                 self.keep_up();
             }
-            Phase::Drain => self.forgive(),
+            Phase::Drain => {
+                self.forgive();
+                for at in self.publishers.clone() {
+                    self.step(at, false, Client::remove_retained);
+                }
+            }
             Phase::Connect | Phase::Stop => {}
         }
         self.phase = phase;

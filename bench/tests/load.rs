@@ -15,6 +15,7 @@ use chasqui_bench::scenario::offline::Offline;
 use chasqui_bench::scenario::overload::Overload;
 use chasqui_bench::scenario::pair::Pair;
 use chasqui_bench::scenario::rate::Rate;
+use chasqui_bench::scenario::retained::Retained;
 use chasqui_bridge::server::{self, Server};
 use chasqui_bridge::settings::{ByteSize, Settings};
 use chasqui_storage::Storage;
@@ -169,6 +170,27 @@ fn more_than_a_broker_carries_is_withheld_and_nothing_is_lost() {
             assert!(over.normal_after.is_some(), "{over:?}");
             // Clients that have 20 in flight and owe more.
             assert!(found.measured.withheld > 0 && found.measured.acked > 0, "{found:?}");
+        }
+    });
+}
+
+#[test]
+fn what_is_retained_is_found_and_removed_in_the_end() {
+    served(|address| {
+        for mqtt in ["3.1.1", "5.0"] {
+            let retained: Retained = scenario(&["--groups", "50", "--lookers", "3", "--mqtt", mqtt]);
+            let found = found(retained.plan(), address);
+            assert_eq!((found.lost, found.dead, found.measured.refused), (0, 0, 0), "{found:?}");
+            assert!(found.measured.cycles > 0, "{found:?}");
+            assert_eq!(found.backlog.expect("it was published").acked, 150);
+            // A second look finds nothing that is left: it would be given to whoever looks for all.
+            let mut left = std::net::TcpStream::connect(address).expect("the server is there");
+            left.set_read_timeout(Some(std::time::Duration::from_millis(300))).expect("a timeout");
+            left.write_all(b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01x").expect("loopback");
+            left.write_all(b"\x82\x06\0\x01\0\x01#\0").expect("loopback");
+            let mut answers = Vec::new();
+            let _ = left.read_to_end(&mut answers);
+            assert_eq!(answers, b"\x20\x02\0\0\x90\x03\0\x01\0", "CONNACK and SUBACK alone");
         }
     });
 }

@@ -78,7 +78,7 @@ struct Shared {
     room: Condvar,
     waits: AtomicU64,
     waited_us: AtomicU64,
-    /// Bytes of a layer that went down in a second, as of the last one; 0 before it.
+    /// Bytes of a layer that went down in a second, as of the last one that was anything like full; 0 before it.
     down_per_s: AtomicU64,
 }
 
@@ -390,8 +390,11 @@ impl Shared {
         match self.stack.write_down() {
             Ok(None) => Ok(()),
             Ok(Some(upto)) => {
-                let took_us = began.elapsed().as_micros().max(1) as u64;
-                self.down_per_s.store(bytes.saturating_mul(1_000_000) / took_us, Ordering::Relaxed);
+                // A layer that went down for its age says how long a flush takes, and not how much goes down in a second.
+                if bytes >= self.overlay_bytes as u64 / 8 {
+                    let took_us = began.elapsed().as_micros().max(1) as u64;
+                    self.down_per_s.store(bytes.saturating_mul(1_000_000) / took_us, Ordering::Relaxed);
+                }
                 commit.release(upto);
                 self.tell_of_room();
                 Ok(())

@@ -2,7 +2,7 @@
 //! delivered, which its sender is told.
 
 use super::{Common, chat_manner, run_name};
-use crate::client::Role;
+use crate::role::Role;
 use crate::run::Plan;
 use clap::Args;
 

@@ -1,7 +1,7 @@
 //! As `chat-pair`, at a rate, and until the sender hears that a message is on the other's device, and that it was read.
 
 use super::{Common, chat_manner, chat_pair, run_name};
-use crate::client::Reads;
+use crate::role::Reads;
 use crate::run::Plan;
 use clap::Args;
 

@@ -1,7 +1,7 @@
 //! Clients that connect, subscribe, disconnect, and come again.
 
 use super::{Common, run_name};
-use crate::client::{Role, Stay};
+use crate::role::{Role, Stay};
 use crate::run::Plan;
 use clap::Args;
 

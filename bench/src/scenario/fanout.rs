@@ -1,7 +1,7 @@
 //! One client publishes, all others receive everything.
 
 use super::{Common, Messages, run_name};
-use crate::client::Role;
+use crate::role::Role;
 use crate::run::Plan;
 use clap::Args;
 

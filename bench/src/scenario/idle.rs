@@ -1,7 +1,7 @@
 //! Clients that connect, subscribe to a topic of their own, and do nothing: what a connection costs in memory.
 
 use super::{Common, run_name};
-use crate::client::Role;
+use crate::role::Role;
 use crate::run::Plan;
 use clap::Args;
 

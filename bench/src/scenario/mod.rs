@@ -11,9 +11,10 @@ pub mod offline;
 pub mod overload;
 pub mod pair;
 pub mod rate;
+pub mod retained;
 
-use crate::client::Manner;
 use crate::payload::Form;
+use crate::role::Manner;
 use crate::run::{Plan, Until};
 use crate::wire::Version;
 use clap::Args;

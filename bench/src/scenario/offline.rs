@@ -1,7 +1,7 @@
 //! Devices that are away while messages are published for them, and come back.
 
 use super::{Common, Messages, run_name};
-use crate::client::{Role, Stay};
+use crate::role::{Role, Stay};
 use crate::run::{Plan, Until};
 use clap::Args;
 

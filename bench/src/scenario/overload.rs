@@ -5,7 +5,7 @@
 //! fast as is normal for a second. Sessions are persistent: what brokers do with those that are not, when they are slow, differs.
 
 use super::{Common, Messages, chat_manner, chat_pair, pair, run_name};
-use crate::client::{Role, Stay};
+use crate::role::{Role, Stay};
 use crate::run::{Overload as Load, Plan};
 use clap::Args;
 

@@ -1,7 +1,7 @@
 //! Each client publishes to the next, so many unacknowledged at a time.
 
 use super::{Common, Messages, run_name};
-use crate::client::Role;
+use crate::role::Role;
 use crate::run::Plan;
 use clap::Args;
 
