@@ -34,6 +34,8 @@ use std::time::Duration;
 const PER_HISTORY: usize = 12;
 /// Of these, while the store is made.
 const NEWBORN: usize = 2;
+/// Histories after which cuts that tell nothing are a fault of the proof.
+const MOST_HISTORIES: u64 = 12;
 /// Power cuts, or broken disks, where `make test` has a few.
 const A_FEW: usize = 4;
 /// How long the players wait on a disk that lies for what will never come.
@@ -49,10 +51,15 @@ async fn heavy_power_cuts_lose_nothing_that_was_acknowledged() {
     let seed = number("PROOF_SEED").unwrap_or_else(rand::random);
     let mut losses = Losses::default();
     let (mut starts, mut hits, mut acknowledged, mut history) = (0, 0, 0, 0);
-    while losses.cuts < rounds as u64 {
+    let is_telling = |losses: &Losses, hits: usize| {
+        let lost = losses.log_writes > 0 && losses.state_writes > 0 && losses.names > 0;
+        lost && losses.survived > 0 && losses.torn > 0 && hits > 0
+    };
+    // A dozen cuts may all fall where little is lost, or where all of it is: then there are more.
+    while losses.cuts < rounds as u64 || (!is_telling(&losses, hits) && history < MOST_HISTORIES) {
         let seed = seed.wrapping_add(history);
         eprintln!("PROOF_SEED={seed}");
-        let left = rounds - losses.cuts as usize;
+        let left = rounds.checked_sub(losses.cuts as usize).filter(|left| *left > 0).unwrap_or(PER_HISTORY);
         let report = rounds::play(Plan {
             // In every other history the first life of the store has traffic.
             newborn: if history % 2 == 0 { 0 } else { NEWBORN.min(left) },
@@ -72,11 +79,7 @@ async fn heavy_power_cuts_lose_nothing_that_was_acknowledged() {
         "{acknowledged} messages acknowledged, none lost; {starts} of the cuts in the middle of a start, {hits} with publishes \
          unacknowledged\n{losses:#?}"
     );
-    assert!(
-        losses.log_writes > 0 && losses.state_writes > 0 && losses.names > 0,
-        "nothing was lost: {losses:?}"
-    );
-    assert!(losses.survived > 0 && losses.torn > 0 && hits > 0, "{losses:?}, {hits} hits");
+    assert!(is_telling(&losses, hits), "the cuts tell nothing: {losses:?}, {hits} hits");
 }
 
 /// A disk that breaks, in all the ways there are; in `make test` some of them, others every time.
