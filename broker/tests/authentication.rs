@@ -3,7 +3,6 @@
 mod support;
 
 use bytes::Bytes;
-use chasqui_broker::Config;
 use chasqui_broker::codec::client::ServerPacket;
 use chasqui_broker::codec::packet::auth;
 use chasqui_broker::codec::{Auth, AuthProperties, ReasonCode, Version};
@@ -14,9 +13,15 @@ use chasqui_broker::hook::{
 use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View};
 use chasqui_broker::store::StoreError;
 use chasqui_broker::store::ram::RamStore;
+use chasqui_broker::{Broker, Config, Stream};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as Wakes, Poll};
 use std::time::Duration;
 use support::{Client, Hello, PlainHook, Server, text};
+use tokio::io::{AsyncRead, AsyncWrite, BufWriter, DuplexStream, ReadBuf, duplex};
 
 /// Knows the method `riddle`: the client says who it is, is asked something, and answers with that and its own name.
 struct Riddler;
@@ -73,6 +78,33 @@ impl Hook for Riddler {
     }
 }
 
+/// Sends what it was given when it is flushed, and not before.
+struct Hoarder(BufWriter<DuplexStream>);
+
+impl AsyncRead for Hoarder {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Wakes<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Hoarder {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Wakes<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Wakes<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Wakes<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Stream for Hoarder {}
+
 async fn server() -> Server {
     server_with(Config::default()).await
 }
@@ -88,7 +120,12 @@ fn hello(method: &str, data: &'static [u8]) -> Hello {
     hello
 }
 
-async fn say(client: &mut Client, reason: ReasonCode, method: &str, data: &'static [u8]) {
+async fn say(
+    client: &mut Client<impl AsyncRead + AsyncWrite + Unpin>,
+    reason: ReasonCode,
+    method: &str,
+    data: &'static [u8],
+) {
     let properties = AuthProperties {
         authentication_method: Some(text(method)),
         authentication_data: Some(Bytes::from_static(data)),
@@ -100,7 +137,7 @@ async fn say(client: &mut Client, reason: ReasonCode, method: &str, data: &'stat
 }
 
 /// The AUTH that comes next: its code and data.
-async fn heard(client: &mut Client) -> (ReasonCode, Bytes) {
+async fn heard(client: &mut Client<impl AsyncRead + AsyncWrite + Unpin>) -> (ReasonCode, Bytes) {
     match client.receive().await {
         ServerPacket::Auth(packet) => {
             assert_eq!(packet.properties.authentication_method, Some(text("riddle")));
@@ -112,7 +149,11 @@ async fn heard(client: &mut Client) -> (ReasonCode, Bytes) {
 
 /// A client that came in by its answer.
 async fn let_in(server: &Server) -> Client {
-    let mut client = Client::open(server.address, &hello("riddle", b"alice")).await;
+    come_in(Client::open(server.address, &hello("riddle", b"alice")).await).await
+}
+
+/// Answers what is asked, and is let in.
+async fn come_in<S: AsyncRead + AsyncWrite + Unpin>(mut client: Client<S>) -> Client<S> {
     let asked = (ReasonCode::ContinueAuthentication, Bytes::from_static(b"what is it?"));
     assert_eq!(heard(&mut client).await, asked);
     say(&mut client, ReasonCode::ContinueAuthentication, "riddle", b"alice knows").await;
@@ -152,6 +193,22 @@ async fn a_client_comes_in_by_the_steps_of_a_method_and_again_later() {
         assert_eq!(heard(&mut client).await, (ReasonCode::Success, Bytes::from_static(b"right")));
     }
     client.nothing().await;
+}
+
+/// A stream may keep what it has taken until it is flushed, as TLS does when its socket takes nothing at that moment.
+#[tokio::test]
+async fn nothing_that_is_said_stays_in_a_stream_that_waits_to_be_flushed() {
+    let broker = Broker::new(Config::default(), Arc::new(Riddler), Arc::new(RamStore::default()));
+    let (near, far) = duplex(64 * 1024);
+    let serving = broker.clone();
+    let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+    tokio::spawn(async move { serving.serve_stream(Hoarder(BufWriter::new(far)), peer).await });
+    let mut client = come_in(Client::open_over(near, &hello("riddle", b"alice")).await).await;
+    client.nothing().await;
+    say(&mut client, ReasonCode::ReAuthenticate, "riddle", b"alice").await;
+    assert_eq!(heard(&mut client).await.0, ReasonCode::ContinueAuthentication);
+    broker.disconnect_owner("alice", ReasonCode::AdministrativeAction, "enough");
+    assert_eq!(client.closed().await, Some(ReasonCode::AdministrativeAction));
 }
 
 #[tokio::test]

@@ -134,7 +134,7 @@ impl Client {
 
     /// Sends CONNECT, and waits for nothing.
     pub async fn open(address: SocketAddr, hello: &Hello) -> Client {
-        Client::greet(tcp(address).await, hello).await
+        Client::open_over(tcp(address).await, hello).await
     }
 }
 
@@ -148,7 +148,7 @@ pub async fn tcp(address: SocketAddr) -> TcpStream {
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Says CONNECT on a connection that is open; the CONNACK says how it went.
     pub async fn over(stream: S, hello: &Hello) -> Client<S> {
-        let mut client = Client::greet(stream, hello).await;
+        let mut client = Client::open_over(stream, hello).await;
         match client.receive().await {
             ServerPacket::Connack(connack) => client.connack = *connack,
             other => panic!("CONNACK expected: {other:?}"),
@@ -156,7 +156,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         client
     }
 
-    async fn greet(stream: S, hello: &Hello) -> Client<S> {
+    /// Sends CONNECT on a connection that is open, and waits for nothing.
+    pub async fn open_over(stream: S, hello: &Hello) -> Client<S> {
         let peer = Peer::unlimited(hello.0.version);
         let mut client = Client {
             stream,
@@ -176,6 +177,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Sends bytes as they are.
     pub async fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("the connection is open");
+        // A layer such as TLS may have taken them and sent nothing.
+        self.stream.flush().await.expect("the connection is open");
         self.traffic.up += bytes.len() as u64;
     }
 

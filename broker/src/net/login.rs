@@ -87,7 +87,7 @@ async fn by_method<S: Stream>(
                 }
                 inner.stats.packets_sent.count();
                 inner.stats.bytes_sent.add(out.len() as u64);
-                if stream.write_all(&out).await.is_err() {
+                if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
                     return Ok(None);
                 }
                 match next_step(inner, stream, input, method).await {
