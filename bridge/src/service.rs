@@ -93,6 +93,8 @@ pub fn config(settings: &Settings, clock: Arc<dyn Clock>) -> Config {
         max_queue_bytes: settings.sessions.queue_bytes.0,
         max_connections_per_listener: limits.connections_per_listener,
         max_connections_per_address: limits.connections_per_address,
+        connect_rate_per_listener: Rate::per_second(limits.connects_per_listener),
+        connect_rate_per_owner: Rate::per_second(limits.connects_per_user),
         connect_rate_per_address: Rate::per_second(limits.connects_per_address),
         max_connections_per_owner: limits.connections_per_user,
         publish_rates: rates(limits.publishes_per_second, limits.publish_bytes_per_second),
@@ -103,6 +105,10 @@ pub fn config(settings: &Settings, clock: Arc<dyn Clock>) -> Config {
         publish_rates_per_address: rates(
             limits.publishes_per_second_per_address,
             limits.publish_bytes_per_second_per_address,
+        ),
+        publish_rates_per_listener: rates(
+            limits.publishes_per_second_per_listener,
+            limits.publish_bytes_per_second_per_listener,
         ),
         max_retained: or_no_limit(u64::from(limits.retained_messages)),
         max_retained_bytes: or_no_limit(limits.retained_bytes.0),

@@ -117,10 +117,14 @@ settings! {
         /// Connections from one IP address at a time; one more is closed at once. An IPv6 address counts as its network of
         /// 64 bits. 0 for no limit.
         connections_per_address: u32 = "0", "0" ..= "16777216";
+        /// New connections of one listen address in a second; one more is closed at once. 0 for no limit.
+        connects_per_listener: u32 = "0", "0" ..= "1000000";
         /// New connections from one IP address in a second; one more is closed at once. 0 for no limit.
         connects_per_address: u32 = "0", "0" ..= "1000000";
         /// Connections of one user at a time; one more is refused (0x97, Quota exceeded). 0 for no limit.
         connections_per_user: u32 = "0", "0" ..= "16777216";
+        /// New connections of one user in a second; one more is refused (0x9F, Connection rate exceeded). 0 for no limit.
+        connects_per_user: u32 = "0", "0" ..= "1000000";
         /// Messages that one connection publishes in a second. A faster one is read more slowly, and what would have to wait
         /// longer than 5 s is refused. 0 for no limit.
         publishes_per_second: u32 = "0", "0" ..= "10000000";
@@ -135,6 +139,10 @@ settings! {
         publishes_per_second_per_address: u32 = "0", "0" ..= "10000000";
         /// Bytes that all connections from one IP address publish in a second together, in the same way. 0 for no limit.
         publish_bytes_per_second_per_address: ByteSize = "0 bytes", "0 bytes" ..= "4 GB";
+        /// Messages that all connections of one listen address publish in a second together, in the same way. 0 for no limit.
+        publishes_per_second_per_listener: u32 = "0", "0" ..= "10000000";
+        /// Bytes that all connections of one listen address publish in a second together, in the same way. 0 for no limit.
+        publish_bytes_per_second_per_listener: ByteSize = "0 bytes", "0 bytes" ..= "64 GB";
         /// Retained messages on generic topics. A publish that would add one more is refused (0x97, Quota exceeded). 0 for no
         /// limit.
         retained_messages: u32 = "0", "0" ..= "4294967295";

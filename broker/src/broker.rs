@@ -9,7 +9,7 @@ use crate::hook::{Client, Hook, Roles, Route};
 use crate::message::Message;
 use crate::net::{self, Listener, Stream, Tls, UnderWay};
 use crate::plain::Subscriber;
-use crate::quota::{Allowance, Places, Rate};
+use crate::quota::{Allowance, Places};
 use crate::registry::Registry;
 use crate::retention::Retention;
 use crate::router::{Router, SubscriptionOptions};
@@ -80,7 +80,7 @@ impl Broker {
         });
         let owners = Places::new(Allowance {
             most: config.max_connections_per_owner,
-            rate: Rate::UNLIMITED,
+            rate: config.connect_rate_per_owner,
             publishes: config.publish_rates_per_owner,
         });
         let most = RetainedTotals { messages: config.max_retained, bytes: config.max_retained_bytes };

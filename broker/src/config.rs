@@ -43,8 +43,12 @@ pub struct Config {
     /// Network connections from one address at once; more are closed at accept. An IPv6 address counts as its network of 64 bits. 0 for
     /// no limit.
     pub max_connections_per_address: u32,
+    /// New network connections of one listener; more are closed at accept.
+    pub connect_rate_per_listener: Rate,
     /// New network connections from one address; more are closed at accept.
     pub connect_rate_per_address: Rate,
+    /// New connections of one owner; more are refused with 0x9F. Nobody is the owner of anonymous clients.
+    pub connect_rate_per_owner: Rate,
     /// Connections of one owner at once; more are refused with 0x97. 0 for no limit. Nobody is the owner of anonymous clients.
     pub max_connections_per_owner: u32,
     /// What one connection publishes. A publisher that is faster is read more slowly: TCP then slows it down.
@@ -53,6 +57,8 @@ pub struct Config {
     pub publish_rates_per_owner: PublishRates,
     /// What all connections from one address publish together, in the same way. An IPv6 address counts as its network of 64 bits.
     pub publish_rates_per_address: PublishRates,
+    /// What all connections of one listener publish together, in the same way.
+    pub publish_rates_per_listener: PublishRates,
     /// How long a publisher is made to wait for its rates at most: what would have to wait longer is refused.
     pub max_rate_wait: Duration,
     /// Messages in flight to a 3.1.1 client, which cannot say how many it takes.
@@ -107,11 +113,14 @@ impl Default for Config {
             max_connections: 100_000,
             max_connections_per_listener: 0,
             max_connections_per_address: 0,
+            connect_rate_per_listener: Rate::UNLIMITED,
             connect_rate_per_address: Rate::UNLIMITED,
+            connect_rate_per_owner: Rate::UNLIMITED,
             max_connections_per_owner: 0,
             publish_rates: PublishRates::UNLIMITED,
             publish_rates_per_owner: PublishRates::UNLIMITED,
             publish_rates_per_address: PublishRates::UNLIMITED,
+            publish_rates_per_listener: PublishRates::UNLIMITED,
             max_rate_wait: Duration::from_secs(5),
             window_v311: 32,
             window_v5: 128,

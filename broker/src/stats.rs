@@ -91,8 +91,12 @@ counters! {
     connections_refused_address,
     /// Connections closed because their address connected too often.
     connections_refused_rate,
+    /// Connections closed because there were too many new ones at their listener.
+    connections_refused_listener_rate,
     /// CONNECTs refused because their owner had as many connections as it may.
     connections_refused_owner,
+    /// CONNECTs refused because their owner connected too often.
+    connections_refused_owner_rate,
     /// Times that a publisher was read more slowly because of its rate.
     publishers_slowed,
     /// Publishes refused because they would have had to wait too long for their publisher's rate.

@@ -79,6 +79,51 @@ async fn an_address_connects_so_often() {
 }
 
 #[tokio::test]
+async fn a_listener_takes_so_many_new_connections_a_second() {
+    let clock = TestClock::new();
+    let connect_rate_per_listener = Rate { per_second: 1, burst: 2 };
+    let config =
+        Config { clock: Arc::<TestClock>::clone(&clock), connect_rate_per_listener, ..Config::default() };
+    let server = Server::start_with(config).await;
+    for name in ["1", "2"] {
+        server.client(Version::V5, name).await.disconnect().await;
+    }
+    assert!(is_turned_away(&server).await);
+    assert_eq!(server.broker.stats().connections_refused_listener_rate.get(), 1);
+    // Another listener has connections of its own.
+    let other = server.listen_too().await;
+    Client::connect(other, &Hello::new(Version::V5, "3")).await.nothing().await;
+    clock.advance(Duration::from_secs(1));
+    server.client(Version::V5, "4").await.nothing().await;
+}
+
+#[tokio::test]
+async fn an_owner_connects_so_often_and_is_told() {
+    both(|version| async move {
+        let clock = TestClock::new();
+        let connect_rate_per_owner = Rate { per_second: 1, burst: 2 };
+        let config =
+            Config { clock: Arc::<TestClock>::clone(&clock), connect_rate_per_owner, ..Config::default() };
+        let server = Server::start_with(config).await;
+        let hello = |user: &str, client_id: &str| Hello::new(version, client_id).user(user, user);
+        for client_id in ["1", "1"] {
+            Client::connect(server.address, &hello("alice", client_id)).await.disconnect().await;
+        }
+        let refused = Client::try_connect(server.address, &hello("alice", "2")).await;
+        let code = match version {
+            Version::V5 => ReasonCode::ConnectionRateExceeded,
+            Version::V311 => ReasonCode::ServerUnavailable,
+        };
+        assert_eq!(refused.connack.reason, code);
+        assert_eq!(server.broker.stats().connections_refused_owner_rate.get(), 1);
+        Client::connect(server.address, &hello("bob", "1")).await.nothing().await;
+        clock.advance(Duration::from_secs(1));
+        Client::connect(server.address, &hello("alice", "2")).await.nothing().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_owner_has_so_many_connections_and_is_told() {
     both(|version| async move {
         let server = Server::start_with(Config { max_connections_per_owner: 2, ..Config::default() }).await;
@@ -221,6 +266,17 @@ async fn the_connections_of_an_address_publish_at_one_rate() {
         // The listener, which has the same address and publishes nothing, is not held up.
         ten_each(version, config.clone(), [Some("alice"), Some("bob")], 7).await;
         ten_each(version, config, [None, Some("bob")], 7).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_connections_of_a_listener_publish_at_one_rate() {
+    both(|version| async move {
+        let publish_rates_per_listener = messages(Rate { per_second: 10, burst: 5 });
+        let config = Config { publish_rates_per_listener, ..Config::default() };
+        ten_each(version, config.clone(), [Some("alice"), Some("bob")], 7).await;
+        ten_each(version, config, [None, None], 7).await;
     })
     .await;
 }

@@ -12,7 +12,7 @@ use crate::broker::Inner;
 use crate::codec::packet::{connack, connect};
 use crate::codec::{ByteStr, Connack, ConnackProperties, Connect, Limits, Packet, Peer, ReasonCode, Version};
 use crate::hook::{Ask, Client, Grant, Occasion};
-use crate::quota::{Place, Publisher};
+use crate::quota::{Place, Publisher, Refusal};
 use crate::registry::Claim;
 use crate::session::{Close, PACKET_ID_DISTANCE, Session, Terms, Turn};
 use crate::sharing::Leaving;
@@ -121,6 +121,17 @@ async fn read_connect<S: Stream>(
     }
 }
 
+/// What a user is told for whom there is no place.
+fn no_place(refusal: Refusal) -> Refused {
+    let (code, sentence) = match refusal {
+        Refusal::Full => (ReasonCode::QuotaExceeded, "this user has as many connections as it may"),
+        Refusal::TooFast => {
+            (ReasonCode::ConnectionRateExceeded, "this user connects too often; try again in a second")
+        }
+    };
+    Refused(code, sentence.to_owned())
+}
+
 /// `None` when a later connection of the same session is there already, or the client has gone.
 async fn admit<S: Stream>(
     inner: &Arc<Inner>,
@@ -158,9 +169,10 @@ async fn admit<S: Stream>(
     let Some(mut claim) = inner.registry.claim(key.clone()).await else { return Ok(None) };
     // Whose place this takes over has left it by now.
     if !key.owner.is_empty() {
-        claim.place = inner.owners.enter(&key.owner, inner.config.clock.now_ms()).map_err(|_| {
-            inner.stats.connections_refused_owner.count();
-            Refused(ReasonCode::QuotaExceeded, "this user has as many connections as it may".to_owned())
+        claim.place = inner.owners.enter(&key.owner, inner.config.clock.now_ms()).map_err(|refusal| {
+            let stats = &inner.stats;
+            refusal.count(&stats.connections_refused_owner, &stats.connections_refused_owner_rate);
+            no_place(refusal)
         })?;
     }
     if claim.took_over {
@@ -201,7 +213,8 @@ async fn admit<S: Stream>(
     }
     let (mut session, session_present) = opened?;
     let of_owner = claim.place.as_ref().and_then(Place::rates);
-    session.publishes_as(Publisher::new(inner.config.publish_rates, origin.rates.clone(), of_owner));
+    let shared = origin.rates.iter().flatten().cloned().chain(of_owner);
+    session.publishes_as(Publisher::new(inner.config.publish_rates, shared));
     if let Some(authentication) = authentication {
         session.authenticated_by(authentication);
     }

@@ -22,7 +22,7 @@ pub(crate) use under_way::UnderWay;
 pub(crate) use handshake::commit;
 
 use crate::broker::{Inner, Open};
-use crate::quota::{Allowance, Place, Places, Refusal, SharedRates, prefix_of};
+use crate::quota::{Allowance, Place, Places, SharedRates, prefix_of};
 use connection::Accepted;
 use layers::{Failed, Layered, Secured, Step};
 use std::net::{IpAddr, SocketAddr};
@@ -57,8 +57,8 @@ pub(crate) struct Origin {
     pub(crate) listener: Arc<ListenerOptions>,
     /// What the client certificate says, where one was shown.
     pub(crate) certificate: Option<Result<Certificate, NoUser>>,
-    /// What is published from its address is held to.
-    pub(crate) rates: Option<Arc<SharedRates>>,
+    /// What is published on its listener, and from its address, is held to.
+    pub(crate) rates: [Option<Arc<SharedRates>>; 2],
 }
 
 /// The places that a connection has taken, given back with its end.
@@ -73,8 +73,11 @@ pub(crate) struct HeldPlaces {
 pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
     let mut stopping = inner.stopping();
     let options = Arc::new(listener.options);
-    let most = inner.config.max_connections_per_listener;
-    let here = Places::new(Allowance { most, ..Allowance::default() });
+    let here = Places::new(Allowance {
+        most: inner.config.max_connections_per_listener,
+        rate: inner.config.connect_rate_per_listener,
+        publishes: inner.config.publish_rates_per_listener,
+    });
     loop {
         let accepted = tokio::select! {
             accepted = listener.socket.accept() => accepted,
@@ -90,28 +93,29 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
                 continue;
             }
         };
-        inner.stats.connections_accepted.count();
+        let stats = &inner.stats;
+        stats.connections_accepted.count();
         let now_ms = inner.config.clock.now_ms();
         let from_address = match inner.addresses.enter(&prefix_of(peer.ip()), now_ms) {
             Ok(place) => place,
-            Err(Refusal::Full) => {
-                inner.stats.connections_refused_address.count();
-                continue;
-            }
-            Err(Refusal::TooFast) => {
-                inner.stats.connections_refused_rate.count();
+            Err(refusal) => {
+                refusal.count(&stats.connections_refused_address, &stats.connections_refused_rate);
                 continue;
             }
         };
-        let Ok(at_listener) = here.enter(&(), now_ms) else {
-            inner.stats.connections_refused_listener.count();
-            continue;
+        let at_listener = match here.enter(&(), now_ms) {
+            Ok(place) => place,
+            Err(refusal) => {
+                refusal.count(&stats.connections_refused_listener, &stats.connections_refused_listener_rate);
+                continue;
+            }
         };
         let Some(open) = inner.open() else {
             inner.stats.connections_refused_full.count();
             continue;
         };
-        let rates = from_address.as_ref().and_then(Place::rates);
+        let rates =
+            [at_listener.as_ref().and_then(Place::rates), from_address.as_ref().and_then(Place::rates)];
         let places = HeldPlaces { _broker: Some(open), _address: from_address, _listener: at_listener };
         socket::prepare(&stream, inner.config.dead_peer);
         let (newcomer, displaced) = inner.under_way.enter(inner.config.connect_timeout);
@@ -173,7 +177,7 @@ pub(crate) async fn serve_one<S: Stream>(inner: Arc<Inner>, stream: S, peer: Soc
     let (newcomer, displaced) = inner.under_way.enter(inner.config.connect_timeout);
     inner.stats.handshakes_displaced.add(u64::from(displaced));
     let listener = Arc::new(ListenerOptions::default());
-    let origin = Origin { peer, listener, certificate: None, rates: None };
+    let origin = Origin { peer, listener, certificate: None, rates: [None, None] };
     let places = HeldPlaces { _broker: Some(open), ..HeldPlaces::default() };
     connection::serve(Box::new(Accepted { inner, stream, origin, newcomer, places })).await;
 }

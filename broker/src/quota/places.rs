@@ -2,6 +2,7 @@
 
 use super::publisher::SharedRates;
 use super::rate::{Bucket, PublishRates, Rate};
+use crate::stats::Counter;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::hash::{BuildHasher, Hash};
@@ -19,6 +20,16 @@ pub(crate) enum Refusal {
     Full,
     /// Too many were asked for lately.
     TooFast,
+}
+
+impl Refusal {
+    /// Counts it by its reason.
+    pub(crate) fn count(self, full: &Counter, too_fast: &Counter) {
+        match self {
+            Refusal::Full => full.count(),
+            Refusal::TooFast => too_fast.count(),
+        }
+    }
 }
 
 /// What each key may have.
@@ -196,7 +207,7 @@ mod tests {
         let places = Places::new(Allowance { publishes, ..Allowance::default() });
         let publisher = |key| {
             let place = places.enter(&key, 1_000).unwrap().unwrap();
-            (Publisher::new(PublishRates::UNLIMITED, place.rates(), None), place)
+            (Publisher::new(PublishRates::UNLIMITED, place.rates()), place)
         };
         assert!(publisher(1).0.take(1, 1_000, 0));
         assert!(!publisher(1).0.take(1, 1_000, 0));

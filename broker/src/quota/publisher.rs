@@ -31,21 +31,16 @@ impl SharedRates {
 pub(crate) struct Publisher {
     rates: PublishRates,
     used: Used,
-    /// Those of its address before those of its owner, as in every other connection: in this order they are locked.
+    /// Those of its listener, its address, and its owner, as in every other connection: in this order they are locked.
     shared: SmallVec<[Arc<SharedRates>; 1]>,
     /// When what it has published is paid for.
     ready_ms: u64,
 }
 
 impl Publisher {
-    /// Held to these rates of its own, and to those that it shares.
-    pub(crate) fn new(
-        rates: PublishRates,
-        of_address: Option<Arc<SharedRates>>,
-        of_owner: Option<Arc<SharedRates>>,
-    ) -> Publisher {
-        let shared = of_address.into_iter().chain(of_owner).collect();
-        Publisher { rates, used: Used::default(), shared, ready_ms: 0 }
+    /// Held to these rates of its own, and to those that it shares: with its listener, its address, and its owner, in this order.
+    pub(crate) fn new(rates: PublishRates, shared: impl IntoIterator<Item = Arc<SharedRates>>) -> Publisher {
+        Publisher { rates, used: Used::default(), shared: shared.into_iter().collect(), ready_ms: 0 }
     }
 
     /// Whether it is held to anything.
@@ -91,7 +86,7 @@ mod tests {
     fn what_is_shared_is_used_up_together() {
         let (address, owner) = (shared(10), shared(2));
         let publisher = |owner: &Arc<SharedRates>| {
-            Publisher::new(PublishRates::UNLIMITED, Some(Arc::clone(&address)), Some(Arc::clone(owner)))
+            Publisher::new(PublishRates::UNLIMITED, [Arc::clone(&address), Arc::clone(owner)])
         };
         let (mut one, mut two, mut other) = (publisher(&owner), publisher(&owner), publisher(&shared(2)));
         assert!(one.take(1, 1_000, 0) && two.take(1, 1_000, 0));
@@ -108,11 +103,10 @@ mod tests {
     #[test]
     fn what_one_of_them_refuses_none_has_taken() {
         let (address, owner) = (shared(10), shared(1));
-        let mut publisher =
-            Publisher::new(PublishRates::UNLIMITED, Some(Arc::clone(&address)), Some(Arc::clone(&owner)));
+        let mut publisher = Publisher::new(PublishRates::UNLIMITED, [Arc::clone(&address), owner]);
         let taken = (0..100).filter(|_| publisher.take(1, 1_000, 0)).count();
         assert_eq!(taken, 1);
-        let mut neighbour = Publisher::new(PublishRates::UNLIMITED, Some(address), None);
+        let mut neighbour = Publisher::new(PublishRates::UNLIMITED, [address]);
         assert_eq!((0..100).filter(|_| neighbour.take(1, 1_000, 0)).count(), 9);
     }
 }

@@ -133,6 +133,15 @@ impl Server {
         Server { broker, address, store }
     }
 
+    /// Listens at another address too.
+    pub async fn listen_too(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener");
+        let broker = self.broker.clone();
+        tokio::spawn(async move { broker.serve(listener).await });
+        address
+    }
+
     pub async fn client(&self, version: Version, client_id: &str) -> Client {
         Client::connect(self.address, &Hello::new(version, client_id)).await
     }
