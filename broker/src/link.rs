@@ -25,11 +25,11 @@ use tokio::sync::oneshot;
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Plain deliveries.
-    pub items: usize,
+    pub items: u32,
     /// Bytes of plain deliveries.
-    pub bytes: usize,
+    pub bytes: u32,
     /// Items of tails.
-    pub tail_items: usize,
+    pub tail_items: u32,
 }
 
 /// A plain message for a session.
@@ -344,7 +344,7 @@ impl Link {
             if !mailbox.connected {
                 return;
             }
-            if mailbox.tail_items >= self.bounds.tail_items {
+            if mailbox.tail_items >= self.bounds.tail_items as usize {
                 if mailbox.tail_items != usize::MAX {
                     mailbox.tail_items = usize::MAX;
                 }
@@ -389,7 +389,7 @@ impl Link {
                 items += mailbox.taken.0 + mailbox.waiting.0;
                 bytes += mailbox.taken.1 + mailbox.waiting.1;
             }
-            if items >= self.bounds.items || bytes > self.bounds.bytes {
+            if items >= self.bounds.items as usize || bytes > self.bounds.bytes as usize {
                 if !must || delivery.qos == QoS::AtMostOnce {
                     return Pushed::Dropped;
                 }

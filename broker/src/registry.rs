@@ -43,12 +43,11 @@ pub(crate) struct Registry {
 /// The right to be the one connection of a session, until it is dropped.
 pub(crate) struct Claim {
     registry: Arc<Registry>,
-    key: SessionKey,
     pub(crate) link: Arc<Link>,
     /// Whether another connection had the session when this one asked.
     pub(crate) took_over: bool,
     /// Its owner's place for it.
-    pub(crate) place: Option<Place<Arc<str>>>,
+    pub(crate) place: Option<Box<Place<Arc<str>>>>,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -62,7 +61,7 @@ pub(crate) struct Hold {
 impl Claim {
     /// Whether another connection waits for the session.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.registry.is_wanted(&self.key)
+        self.registry.is_wanted(&self.link.key)
     }
 }
 
@@ -117,7 +116,7 @@ impl Registry {
         }
         drop(shard);
         self.connected.fetch_add(1, Ordering::Relaxed);
-        let claim = Claim { registry: Arc::clone(self), key, link, took_over, place: None, _turn: turn };
+        let claim = Claim { registry: Arc::clone(self), link, took_over, place: None, _turn: turn };
         (!superseded).then_some(claim)
     }
 
@@ -220,7 +219,7 @@ impl Drop for Claim {
     fn drop(&mut self) {
         self.link.disconnect();
         self.registry.connected.fetch_sub(1, Ordering::Relaxed);
-        self.registry.leave(&self.key, false);
+        self.registry.leave(&self.link.key, false);
     }
 }
 

@@ -59,7 +59,7 @@ async fn one_slow_client_stalls_nobody_mochi_95() {
     const PAYLOAD: usize = 16 * KIB;
     let _alone = alone().await;
     both(|version| async move {
-        let mailbox = Bounds { items: 1_000, bytes: 256 * KIB, tail_items: 16 };
+        let mailbox = Bounds { items: 1_000, bytes: 256 * KIB as u32, tail_items: 16 };
         let server = Server::start_with(Config { mailbox, ..Config::default() }).await;
         let mut drops = server.client(version, "drops").await;
         drops.subscribe(&[("t", Q0)]).await;

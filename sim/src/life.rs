@@ -32,7 +32,7 @@ pub(crate) struct Build {
     /// Publishes of a client that may wait for their answer.
     pub(crate) receive_maximum: u16,
     /// Items of a tail that a mailbox holds.
-    pub(crate) tail_items: usize,
+    pub(crate) tail_items: u32,
     /// Bytes beyond which nothing more is put into a connection's buffer.
     pub(crate) out_high_water: usize,
     /// Bytes of records at hand in the sequencer.

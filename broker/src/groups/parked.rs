@@ -33,7 +33,8 @@ impl Parked {
         let weight = message.weight();
         let mut waiting = self.waiting.lock();
         let queue = waiting.entry(Arc::clone(filter)).or_default();
-        let fits = queue.messages.len() < bounds.items && queue.bytes + weight <= bounds.bytes;
+        let fits =
+            queue.messages.len() < bounds.items as usize && queue.bytes + weight <= bounds.bytes as usize;
         if fits {
             queue.bytes += weight;
             queue.messages.push_back(message);

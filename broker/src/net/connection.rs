@@ -84,7 +84,8 @@ pub(super) struct Connection<S> {
     input: Input,
     session: Session,
     claim: Claim,
-    cache: MatchCache<Subscriber>,
+    /// Only there for those who publish.
+    cache: Option<Box<MatchCache<Subscriber>>>,
     /// When this round began, Unix milliseconds: the clock is read once for all that is done in it.
     now_ms: u64,
     /// How much of the session's `out` is written.
@@ -107,14 +108,13 @@ impl<S: Stream> Connection<S> {
         claim: Claim,
         places: HeldPlaces,
     ) -> Box<Connection<S>> {
-        let cache = MatchCache::default();
         Box::new(Connection {
             inner,
             stream,
             input,
             session,
             claim,
-            cache,
+            cache: None,
             now_ms: 0,
             written: 0,
             counted: 0,

@@ -169,11 +169,12 @@ async fn admit<S: Stream>(
     let Some(mut claim) = inner.registry.claim(key.clone()).await else { return Ok(None) };
     // Whose place this takes over has left it by now.
     if !key.owner.is_empty() {
-        claim.place = inner.owners.enter(&key.owner, inner.config.clock.now_ms()).map_err(|refusal| {
+        let place = inner.owners.enter(&key.owner, inner.config.clock.now_ms()).map_err(|refusal| {
             let stats = &inner.stats;
             refusal.count(&stats.connections_refused_owner, &stats.connections_refused_owner_rate);
             no_place(refusal)
         })?;
+        claim.place = place.map(Box::new);
     }
     if claim.took_over {
         inner.stats.take_overs.count();
@@ -212,7 +213,7 @@ async fn admit<S: Stream>(
         inner.hook.disconnected(&client);
     }
     let (mut session, session_present) = opened?;
-    let of_owner = claim.place.as_ref().and_then(Place::rates);
+    let of_owner = claim.place.as_deref().and_then(Place::rates);
     let shared = origin.rates.iter().flatten().cloned().chain(of_owner);
     session.publishes_as(Publisher::new(inner.config.publish_rates, shared));
     if let Some(authentication) = authentication {

@@ -25,6 +25,7 @@ use crate::broker::{Inner, Open};
 use crate::quota::{Allowance, Place, Places, SharedRates, prefix_of};
 use connection::Accepted;
 use layers::{Failed, Layered, Secured, Step};
+use socket2::SockRef;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,14 +66,16 @@ pub(crate) struct Origin {
 #[derive(Default)]
 pub(crate) struct HeldPlaces {
     _broker: Option<Open>,
-    _address: Option<Place<IpAddr>>,
-    _listener: Option<Place<()>>,
+    /// Boxed, as the next: mostly neither is limited.
+    _address: Option<Box<Place<IpAddr>>>,
+    _listener: Option<Box<Place<()>>>,
 }
 
 /// Accepts connections until the broker stops.
 pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
     let mut stopping = inner.stopping();
     let options = Arc::new(listener.options);
+    socket::prepare(&SockRef::from(&listener.socket), inner.config.dead_peer);
     let here = Places::new(Allowance {
         most: inner.config.max_connections_per_listener,
         rate: inner.config.connect_rate_per_listener,
@@ -116,8 +119,14 @@ pub(crate) async fn accept(inner: Arc<Inner>, listener: Listener) {
         };
         let rates =
             [at_listener.as_ref().and_then(Place::rates), from_address.as_ref().and_then(Place::rates)];
-        let places = HeldPlaces { _broker: Some(open), _address: from_address, _listener: at_listener };
-        socket::prepare(&stream, inner.config.dead_peer);
+        let places = HeldPlaces {
+            _broker: Some(open),
+            _address: from_address.map(Box::new),
+            _listener: at_listener.map(Box::new),
+        };
+        if !socket::INHERITED {
+            socket::prepare(&SockRef::from(&stream), inner.config.dead_peer);
+        }
         let (newcomer, displaced) = inner.under_way.enter(inner.config.connect_timeout);
         inner.stats.handshakes_displaced.add(u64::from(displaced));
         let inner = Arc::clone(&inner);

@@ -91,20 +91,15 @@ pub(super) struct Alias {
 }
 
 impl Outgoing {
-    /// At most `limit` aliases; 0 for none.
-    pub(super) fn new(limit: u16) -> Outgoing {
+    /// At most `limit` aliases; `None` for 0. Where there are any, what is sent is different for each client.
+    pub(super) fn new(limit: u16) -> Option<Outgoing> {
         let limit = if mutated(Mutation::SendsTooManyAliases) { limit.saturating_add(1) } else { limit };
-        Outgoing { known: Vec::new(), limit, uses: 0 }
-    }
-
-    /// Whether there are any: what is sent is then different for each client.
-    pub(super) fn is_used(&self) -> bool {
-        self.limit > 0
+        (limit > 0).then_some(Outgoing { known: Vec::new(), limit, uses: 0 })
     }
 
     /// The alias to send a topic with, if any. Unknown, it is so until [`Outgoing::learned`] says that the packet is written.
     pub(super) fn alias(&mut self, topic: &str) -> Option<Alias> {
-        if self.limit == 0 || topic.len() <= ALIAS_BYTES {
+        if topic.len() <= ALIAS_BYTES {
             return None;
         }
         self.uses += 1;
@@ -179,8 +174,8 @@ mod tests {
     proptest! {
         /// A client that follows the standard understands every packet, whatever is sent and whatever is not written.
         #[test]
-        fn the_client_knows_what_is_left_out(limit in 0u16..5, sends in prop::collection::vec((0usize..9, any::<bool>()), 0..200)) {
-            let mut outgoing = Outgoing::new(limit);
+        fn the_client_knows_what_is_left_out(limit in 1u16..5, sends in prop::collection::vec((0usize..9, any::<bool>()), 0..200)) {
+            let mut outgoing = Outgoing::new(limit).expect("above 0");
             let mut client = Incoming::default();
             for (topic, written) in sends {
                 let topic = text(&format!("topic/{topic}"));
@@ -198,8 +193,13 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_takes_none_gets_none() {
+        assert!(Outgoing::new(0).is_none());
+    }
+
+    #[test]
     fn more_topics_than_aliases_do_not_chase_each_other() {
-        let mut outgoing = Outgoing::new(2);
+        let mut outgoing = Outgoing::new(2).expect("above 0");
         let mut left_out = 0;
         for round in 0..100 {
             let topic = text(&format!("topic/{}", round % 3));

@@ -100,13 +100,15 @@ pub(crate) struct Session {
     /// Retained messages that are to be looked up.
     lookups: VecDeque<Lookup>,
     /// A SUBSCRIBE or UNSUBSCRIBE that waits; no packet is taken until it is done.
-    pending: Option<Pending>,
+    /// Boxed, as what follows: an idle client has nothing of it.
+    pending: Option<Box<Pending>>,
     /// What was revoked, and is asked to be looked at.
     recheck: Recheck,
-    routes: RouteCache,
-    aliases_in: aliases::Incoming,
-    publisher: Publisher,
-    aliases_out: aliases::Outgoing,
+    routes: Option<Box<RouteCache>>,
+    aliases_in: Option<Box<aliases::Incoming>>,
+    /// What it publishes is held to, if anything.
+    publisher: Option<Box<Publisher>>,
+    aliases_out: Option<Box<aliases::Outgoing>>,
     authentication: Option<Box<Authentication>>,
     /// Boxed: most clients have none.
     will: Option<Box<StoredWill>>,
@@ -146,10 +148,10 @@ impl Session {
             lookups: VecDeque::new(),
             pending: None,
             recheck: Recheck::default(),
-            routes: RouteCache::default(),
-            aliases_in: aliases::Incoming::default(),
-            publisher: Publisher::default(),
-            aliases_out: aliases::Outgoing::new(terms.aliases),
+            routes: None,
+            aliases_in: None,
+            publisher: None,
+            aliases_out: aliases::Outgoing::new(terms.aliases).map(Box::new),
             authentication: None,
             will: will.map(Box::new),
             born,
@@ -335,7 +337,8 @@ impl Session {
     /// When the session next wants [`Event::Timer`], Unix milliseconds.
     pub(crate) fn deadline(&self, cx: &Context<'_>) -> u64 {
         let feeds = self.feeds.iter().filter_map(Feed::wakes_at).min();
-        let rates = (!self.is_in_time(cx)).then(|| self.publisher.ready_ms());
+        let rates =
+            self.publisher.as_ref().map(|publisher| publisher.ready_ms()).filter(|at| *at > cx.now_ms);
         self.silent_at().into_iter().chain(feeds).chain(rates).min().unwrap_or(u64::MAX)
     }
 

@@ -21,7 +21,8 @@ impl Session {
     ) -> Result<(), Close> {
         if let Some(alias) = publish.topic_alias {
             let topic = std::mem::take(&mut publish.topic);
-            let resolved = self.aliases_in.resolve(alias, topic, cx.config.topic_alias_maximum);
+            let aliases = self.aliases_in.get_or_insert_default();
+            let resolved = aliases.resolve(alias, topic, cx.config.topic_alias_maximum);
             publish.topic = resolved.map_err(refused_alias)?;
         }
         let token = match publish.packet_id {
@@ -45,7 +46,7 @@ impl Session {
                 self.acks.open(packet_id, publish.qos)
             }
         };
-        if self.publisher.is_limited() && !self.takes_at_its_rate(&publish, cx) {
+        if self.publisher.is_some() && !self.takes_at_its_rate(&publish, cx) {
             cx.stats.publishes_refused_rate.count();
             cx.stats.publishes_refused.count();
             if token != 0 {
@@ -66,7 +67,7 @@ impl Session {
             publish.topic =
                 crate::codec::ByteStr::try_from(publish.topic.to_lowercase()).unwrap_or(publish.topic);
         }
-        let route = self.routes.route(cx.hook, &self.client, &publish.topic);
+        let route = self.routes.get_or_insert_default().route(cx.hook, &self.client, &publish.topic);
         let message = Message {
             topic: publish.topic,
             payload: publish.payload,
@@ -94,14 +95,14 @@ impl Session {
 
     /// What the client's publishes are held to.
     pub(crate) fn publishes_as(&mut self, publisher: Publisher) {
-        self.publisher = publisher;
+        self.publisher = publisher.is_limited().then(|| Box::new(publisher));
     }
 
     /// Takes a publish off the client's rates; false where it would have to wait too long.
     fn takes_at_its_rate(&mut self, publish: &Publish, cx: &Context<'_>) -> bool {
         let bytes = publish.topic.len() + publish.payload.len();
         let most_ms = cx.config.max_rate_wait.as_millis() as u64;
-        let takes = self.publisher.take(bytes, cx.now_ms, most_ms);
+        let takes = self.publisher.as_mut().is_none_or(|publisher| publisher.take(bytes, cx.now_ms, most_ms));
         if takes && !self.is_in_time(cx) {
             cx.stats.publishers_slowed.count();
         }
@@ -110,7 +111,7 @@ impl Session {
 
     /// Whether the client owes no time for what it has published: until then nothing more is read from it.
     pub(super) fn is_in_time(&self, cx: &Context<'_>) -> bool {
-        !self.publisher.is_limited() || self.publisher.ready_ms() <= cx.now_ms
+        self.publisher.as_ref().is_none_or(|publisher| publisher.ready_ms() <= cx.now_ms)
     }
 
     /// Publishes of the client that count against the server's Receive Maximum.

@@ -74,7 +74,7 @@ impl Session {
         while !self.lookups.is_empty() && self.takes_retained(cx, turn) {
             self.pump_lookup(cx, turn)?;
         }
-        if matches!(self.pending, Some(Pending::Saving(_))) {
+        if matches!(self.pending.as_deref(), Some(Pending::Saving(_))) {
             // What a subscription brings comes behind its SUBACK.
             return Ok(());
         }
@@ -114,7 +114,7 @@ impl Session {
         let bounds = self.terms.bounds;
         self.plain_bytes += delivery.message.weight();
         self.plain.push_back(delivery.detached());
-        if self.plain.len() > bounds.items || self.plain_bytes > bounds.bytes {
+        if self.plain.len() > bounds.items as usize || self.plain_bytes > bounds.bytes as usize {
             cx.stats.sessions_overflown.count();
             return Err(Close::server(
                 ReasonCode::QuotaExceeded,
@@ -126,7 +126,8 @@ impl Session {
 
     /// Whether the window takes a plain message. What is kept while it is in flight may take as much memory as what waits.
     fn may_send(&self, delivery: &Delivery) -> bool {
-        self.window.has_room() && (delivery.share.is_none() || self.window.held() < self.terms.bounds.bytes)
+        let most = self.terms.bounds.bytes as usize;
+        self.window.has_room() && (delivery.share.is_none() || self.window.held() < most)
     }
 
     fn pump_plain(&mut self, cx: &Context<'_>) {
@@ -147,7 +148,7 @@ impl Session {
         let written = if delivery.retain
             || !delivery.identifiers.is_empty()
             || message.expires()
-            || self.aliases_out.is_used()
+            || self.aliases_out.is_some()
             || mutated(Mutation::SetsDupOnNew)
             || Arc::strong_count(message) < 2
         {
@@ -183,7 +184,7 @@ impl Session {
         manner: &Manner<'_>,
         cx: &Context<'_>,
     ) -> Result<usize, EncodeError> {
-        let alias = self.aliases_out.alias(&message.topic);
+        let alias = self.aliases_out.as_mut().and_then(|aliases| aliases.alias(&message.topic));
         let topic = if alias.is_some_and(|alias| alias.is_known) { "" } else { &*message.topic };
         let out = PublishOut {
             qos: manner.qos,
@@ -198,8 +199,8 @@ impl Session {
         };
         let peer = self.terms.peer;
         let written = publish::encode(self.outgoing(), &peer, &out)?;
-        if let Some(alias) = alias.filter(|alias| !alias.is_known) {
-            self.aliases_out.learned(alias, &message.topic);
+        if let (Some(alias), Some(aliases)) = (alias.filter(|alias| !alias.is_known), &mut self.aliases_out) {
+            aliases.learned(alias, &message.topic);
         }
         Ok(written)
     }
@@ -249,6 +250,9 @@ impl Session {
         }
         if !lookup.found.is_empty() || lookup.resume.is_some() {
             self.lookups.push_front(lookup);
+        } else if self.lookups.is_empty() {
+            // Most sessions subscribe once: nothing is held for a next time.
+            self.lookups.shrink_to_fit();
         }
         Ok(())
     }

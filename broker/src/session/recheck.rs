@@ -52,7 +52,7 @@ impl Session {
             return self.reply_after_saving(Reply::Rechecked { revoked: 0, told }, false, turn);
         }
         turn.recheck = Some(filters.clone());
-        self.pending = Some(Pending::Rechecking { filters, told });
+        self.pending = Some(Box::new(Pending::Rechecking { filters, told }));
     }
 
     /// The application looked.
@@ -62,10 +62,10 @@ impl Session {
         cx: &Context<'_>,
         turn: &mut Turn,
     ) -> Result<(), Close> {
-        let (filters, told) = match self.pending.take() {
+        let (filters, told) = match self.pending.take().map(|pending| *pending) {
             Some(Pending::Rechecking { filters, told }) => (filters, told),
             other => {
-                self.pending = other;
+                self.pending = other.map(Box::new);
                 return Ok(());
             }
         };

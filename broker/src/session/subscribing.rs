@@ -133,7 +133,7 @@ impl Session {
                 qos: wanted.subscription.qos,
             })
             .collect();
-        self.pending = Some(Pending::Granting { packet_id: subscribe.packet_id, wanted });
+        self.pending = Some(Box::new(Pending::Granting { packet_id: subscribe.packet_id, wanted }));
         if asks.is_empty() {
             return self.granted(Ok(Vec::new()), cx, turn);
         }
@@ -152,10 +152,10 @@ impl Session {
         cx: &Context<'_>,
         turn: &mut Turn,
     ) -> Result<(), Close> {
-        let (packet_id, wanted) = match self.pending.take() {
+        let (packet_id, wanted) = match self.pending.take().map(|pending| *pending) {
             Some(Pending::Granting { packet_id, wanted }) => (packet_id, wanted),
             other => {
-                self.pending = other;
+                self.pending = other.map(Box::new);
                 return Ok(());
             }
         };
@@ -222,6 +222,10 @@ impl Session {
                         self.read_source(source, &subscription, from, turn);
                     }
                     self.subscriptions.retain(|known| known.filter != subscription.filter);
+                    // Most sessions have one.
+                    if self.subscriptions.is_empty() {
+                        self.subscriptions.reserve_exact(1);
+                    }
                     self.subscriptions.push(subscription);
                 }
             }
@@ -265,7 +269,7 @@ impl Session {
             };
             let mut feed = Feed::new(grant.source.clone(), kind, start);
             if !self.client.persistent {
-                feed.may_wait(self.terms.bounds.items, self.terms.bounds.bytes);
+                feed.may_wait(self.terms.bounds.items as usize, self.terms.bounds.bytes as usize);
             }
             self.feeds.push(feed);
             self.feeds.len() - 1
@@ -328,7 +332,7 @@ impl Session {
     pub(super) fn reply_after_saving(&mut self, reply: Reply, changed: bool, turn: &mut Turn) {
         if changed && self.client.persistent {
             turn.save = true;
-            self.pending = Some(Pending::Saving(reply));
+            self.pending = Some(Box::new(Pending::Saving(reply)));
         } else {
             self.reply(reply);
         }
@@ -342,9 +346,9 @@ impl Session {
                 "the server cannot write to its store; nothing more is acknowledged",
             ));
         }
-        match self.pending.take() {
+        match self.pending.take().map(|pending| *pending) {
             Some(Pending::Saving(reply)) => self.reply(reply),
-            other => self.pending = other,
+            other => self.pending = other.map(Box::new),
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ impl<S: Stream> Connection<S> {
         let client = Arc::clone(&self.session.client);
         inner.change_index(&self.claim.link, &turn, &mut self.session);
         if !turn.plains.is_empty() {
-            let answered = inner.publish_all(&client, &mut self.cache, turn.plains);
+            let answered = inner.publish_all(&client, self.cache.get_or_insert_default(), turn.plains);
             if !answered.is_empty() {
                 let event = Event::Done(client.connection, answered);
                 inner.context_at(self.now_ms, |cx| self.session.event(event, cx, next))?;
