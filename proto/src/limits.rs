@@ -81,7 +81,7 @@ limits! {
     INLINE_BODY_MAX_BYTES: usize = 256;
     /// The longest a cursor's move waits for a batch to ride on; a crash re-delivers what moved within it.
     CURSOR_DELAY_MS: u64 = 20;
-    /// The least time between two flushes of the commit log when busy.
+    /// The least time between two flushes of the commit log when busy, and between two steps of the sequencer.
     FLUSH_INTERVAL_MS: u64 = 1;
     /// Changes held in memory before a chunk goes down to the state store.
     OVERLAY_MAX_BYTES: usize = 64 * MIB;

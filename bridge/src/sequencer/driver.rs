@@ -5,17 +5,22 @@ use super::fetch::Fetchers;
 use super::queue::{Limits, Queue, Taken};
 use super::{Intake, Ops, Request, Sink};
 use chasqui_proto::limits::{
-    BATCH_MAX_BYTES, BATCH_MAX_ITEMS, CURSOR_DELAY_MS, SEQUENCER_QUEUE_MAX_BYTES, SEQUENCER_QUEUE_MAX_ITEMS,
+    BATCH_MAX_BYTES, BATCH_MAX_ITEMS, CURSOR_DELAY_MS, FLUSH_INTERVAL_MS, SEQUENCER_QUEUE_MAX_BYTES,
+    SEQUENCER_QUEUE_MAX_ITEMS,
 };
 use chasqui_storage::clock::Clock;
 use chasqui_storage::{Batch, Poisoned, Storage};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Items taken in one step: few enough that the commit log gets to work while the next step is decided on.
 const STEP_MAX_ITEMS: usize = 1_024;
+
+/// The least time between the beginnings of two steps that are not whole: what is decided earlier would only wait for the commit log, and
+/// each step costs the wake-ups of this thread, of the log's, and of those who are answered.
+const STEP_INTERVAL: Duration = Duration::from_millis(FLUSH_INTERVAL_MS);
 
 const _: () = assert!(STEP_MAX_ITEMS <= BATCH_MAX_ITEMS);
 
@@ -166,13 +171,16 @@ impl Drop for Sequencer {
     }
 }
 
+#[allow(clippy::disallowed_methods)] // Paces itself; nothing that is stored depends on it.
 fn run(shared: &Arc<Shared>, storage: &Storage, clock: &dyn Clock, options: Options) {
     let mut core = Core::new(options.dev, options.working_set_bytes);
     let theirs = Arc::clone(shared);
     let found = move |key, record| theirs.queue.fetched((key, record));
     let fetchers = Fetchers::start(options.fetch_threads, &storage.reader(), found);
+    let mut not_before = None;
     loop {
-        let Taken { works, fetched, stopping } = shared.queue.take();
+        let Taken { works, fetched, stopping } = shared.queue.take(not_before);
+        not_before = Some(Instant::now() + STEP_INTERVAL);
         let now_ms = clock.now_ms();
         core.durable(shared.durable.load(Ordering::Acquire));
         for (key, record) in fetched {

@@ -7,10 +7,10 @@
 use super::FetchError;
 use super::core::Work;
 use crate::machine::{Key, Record};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A record that was fetched.
 pub(super) type Fetched = (Key, Result<Record, FetchError>);
@@ -47,11 +47,18 @@ struct State {
     fetched: Vec<Fetched>,
     /// Something waits that is not lazy.
     urgent: bool,
+    /// The sequencer waits for its time, and for nothing less than a whole step.
+    gathering: bool,
     stopping: bool,
     parked: (usize, usize),
 }
 
 impl State {
+    /// Whether there is as much as is taken at once.
+    fn is_step(&self, limits: &Limits) -> bool {
+        self.works.len() >= limits.step_items || self.bytes >= limits.step_bytes
+    }
+
     fn is_full(&self, limits: &Limits) -> bool {
         self.works.len() + self.parked.0 >= limits.items || self.bytes + self.parked.1 >= limits.bytes
     }
@@ -82,15 +89,14 @@ impl Queue {
         let mut state = self.state.lock();
         for work in works {
             while state.is_full(&self.limits) && !state.stopping {
-                state.urgent = true;
-                self.work.notify_one();
-                self.room.wait(&mut state);
+                self.wait_for_room(&mut state);
             }
             state.bytes += work.bytes();
             state.works.push_back(work);
             self.note(&state);
-            if !state.urgent {
-                state.urgent = true;
+            let whole = state.gathering && state.is_step(&self.limits);
+            if whole || !std::mem::replace(&mut state.urgent, true) {
+                state.gathering = false;
                 self.work.notify_one();
             }
         }
@@ -100,9 +106,7 @@ impl Queue {
     pub(super) fn submit_lazy(&self, work: Work) {
         let mut state = self.state.lock();
         while state.is_full(&self.limits) && !state.stopping {
-            state.urgent = true;
-            self.work.notify_one();
-            self.room.wait(&mut state);
+            self.wait_for_room(&mut state);
         }
         state.bytes += work.bytes();
         state.works.push_back(work);
@@ -110,6 +114,13 @@ impl Queue {
             // The sequencer begins to count the delay.
             self.work.notify_one();
         }
+    }
+
+    fn wait_for_room(&self, state: &mut MutexGuard<'_, State>) {
+        state.urgent = true;
+        state.gathering = false;
+        self.work.notify_one();
+        self.room.wait(state);
     }
 
     fn note(&self, state: &State) {
@@ -146,8 +157,9 @@ impl Queue {
         self.room.notify_all();
     }
 
-    /// Waits for something to do and takes it, a bounded amount at once.
-    pub(super) fn take(&self) -> Taken {
+    /// Waits for something to do and takes it, a bounded amount at once: not before that time, unless there is a whole step, a record that
+    /// was waited for, or somebody who waits for room.
+    pub(super) fn take(&self, not_before: Option<Instant>) -> Taken {
         let mut state = self.state.lock();
         while !state.urgent && state.fetched.is_empty() && (!state.stopping || state.parked.0 > 0) {
             if state.works.is_empty() {
@@ -155,6 +167,16 @@ impl Queue {
             } else if self.work.wait_for(&mut state, self.limits.delay).timed_out() {
                 break;
             }
+        }
+        if let Some(not_before) = not_before {
+            state.gathering = true;
+            while state.gathering
+                && state.fetched.is_empty()
+                && !state.stopping
+                && !state.is_step(&self.limits)
+                && !self.work.wait_until(&mut state, not_before).timed_out()
+            {}
+            state.gathering = false;
         }
         let mut taken = Taken { fetched: std::mem::take(&mut state.fetched), ..Taken::default() };
         let mut bytes = 0;
@@ -203,23 +225,95 @@ mod tests {
         queue.submit_lazy(work(1));
         queue.submit_lazy(work(2));
         queue.submit([work(3)]);
-        assert_eq!(origins(&queue.take()), [1, 2, 3]);
+        assert_eq!(origins(&queue.take(None)), [1, 2, 3]);
     }
 
     #[test]
     fn what_is_lazy_goes_alone_after_the_delay() {
         let queue = queue(10, Duration::ZERO);
         queue.submit_lazy(work(1));
-        assert_eq!(origins(&queue.take()), [1]);
+        assert_eq!(origins(&queue.take(None)), [1]);
     }
 
     #[test]
     fn what_is_left_of_a_full_step_is_not_lazy() {
         let queue = queue(10, FOR_EVER);
         queue.submit((1..=7).map(work));
-        assert_eq!(origins(&queue.take()), [1, 2, 3]);
-        assert_eq!(origins(&queue.take()), [4, 5, 6]);
-        assert_eq!(origins(&queue.take()), [7]);
+        assert_eq!(origins(&queue.take(None)), [1, 2, 3]);
+        assert_eq!(origins(&queue.take(None)), [4, 5, 6]);
+        assert_eq!(origins(&queue.take(None)), [7]);
+    }
+
+    #[allow(clippy::disallowed_methods)] // What is waited for is real time.
+    fn after(time: Duration) -> Instant {
+        Instant::now() + time
+    }
+
+    #[test]
+    fn before_its_time_a_step_gathers_what_comes() {
+        let queue = Arc::new(queue(10, FOR_EVER));
+        queue.submit([work(1)]);
+        let theirs = Arc::clone(&queue);
+        let submitter = thread::spawn(move || {
+            while !theirs.state.lock().gathering {
+                thread::yield_now();
+            }
+            theirs.submit([work(2)]);
+        });
+        assert_eq!(origins(&queue.take(Some(after(Duration::from_millis(20))))), [1, 2]);
+        submitter.join().unwrap();
+        // A time that has passed is not waited for.
+        queue.submit([work(3)]);
+        assert_eq!(origins(&queue.take(Some(after(Duration::ZERO)))), [3]);
+    }
+
+    #[test]
+    fn a_whole_step_a_record_and_the_end_wait_for_no_time() {
+        let whole = queue(10, FOR_EVER);
+        whole.submit((1..=3).map(work));
+        assert_eq!(origins(&whole.take(Some(after(FOR_EVER)))), [1, 2, 3]);
+        let fetched = queue(10, FOR_EVER);
+        fetched.submit([work(1)]);
+        fetched.fetched((
+            Key::User(chasqui_proto::UserId::parse("alice").unwrap()),
+            Ok(Record::User(User::default())),
+        ));
+        assert_eq!(fetched.take(Some(after(FOR_EVER))).fetched.len(), 1);
+        let ending = queue(10, FOR_EVER);
+        ending.submit([work(1)]);
+        ending.stop();
+        assert_eq!(origins(&ending.take(Some(after(FOR_EVER)))), [1]);
+    }
+
+    #[test]
+    fn what_makes_a_step_whole_ends_the_waiting_for_its_time() {
+        let queue = Arc::new(queue(10, FOR_EVER));
+        queue.submit([work(1)]);
+        let theirs = Arc::clone(&queue);
+        let submitter = thread::spawn(move || {
+            while !theirs.state.lock().gathering {
+                thread::yield_now();
+            }
+            theirs.submit([work(2), work(3)]);
+        });
+        assert_eq!(origins(&queue.take(Some(after(FOR_EVER)))), [1, 2, 3]);
+        submitter.join().unwrap();
+    }
+
+    #[test]
+    fn who_waits_for_room_ends_the_waiting_for_its_time() {
+        let queue = Arc::new(queue(2, FOR_EVER));
+        queue.submit([work(1)]);
+        let theirs = Arc::clone(&queue);
+        let submitter = thread::spawn(move || {
+            while !theirs.state.lock().gathering {
+                thread::yield_now();
+            }
+            theirs.submit([work(2), work(3)]);
+        });
+        assert_eq!(origins(&queue.take(Some(after(FOR_EVER)))), [1, 2]);
+        assert_eq!(origins(&queue.take(None)), [3]);
+        submitter.join().unwrap();
     }
 
     #[test]
@@ -232,7 +326,7 @@ mod tests {
         });
         let mut seen = Vec::new();
         while seen.len() < 6 {
-            let taken = queue.take();
+            let taken = queue.take(None);
             assert!(queue.state.lock().works.len() <= 4, "never more than its limit");
             seen.extend(origins(&taken));
             // The last is lazy: nothing else would wake the one who takes.
@@ -261,9 +355,9 @@ mod tests {
         while !queue.state.lock().urgent {
             thread::yield_now();
         }
-        assert_eq!(queue.take().works.len(), 0, "there is no room");
+        assert_eq!(queue.take(None).works.len(), 0, "there is no room");
         queue.parked((3, 0));
-        assert_eq!(origins(&queue.take()), [1]);
+        assert_eq!(origins(&queue.take(None)), [1]);
         submitter.join().unwrap();
     }
 
@@ -276,7 +370,7 @@ mod tests {
             Key::User(chasqui_proto::UserId::parse("alice").unwrap()),
             Ok(Record::User(User::default())),
         ));
-        let taken = queue.take();
+        let taken = queue.take(None);
         assert!(taken.stopping && taken.fetched.len() == 1);
     }
 }
