@@ -43,7 +43,7 @@ async fn costs(dialect: Dialect, transport: Transport) -> Costs {
     exchanges::one_message(&mut alice, &mut bob, *b"first!", &mut first).await;
     costs.take(Row::DeliveredReceipt, &first);
     exchanges::one_message(&mut alice, &mut bob, *b"second", &mut costs).await;
-    exchanges::typing(dialect, &mut costs);
+    exchanges::typing(&mut alice, &mut bob, &mut costs).await;
     exchanges::idle(&mut alice, &mut costs).await;
     reconnects::all(&scene, &alice, bob, &mut costs).await;
     scene.end().await;

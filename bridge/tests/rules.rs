@@ -40,6 +40,8 @@ mod retries;
 mod shared;
 #[path = "rules/state.rs"]
 mod state;
+#[path = "rules/typing.rs"]
+mod typing;
 #[path = "rules/undelivered_floor.rs"]
 mod undelivered_floor;
 #[path = "rules/unknown_users.rs"]

@@ -2,10 +2,11 @@
 
 mod due;
 
-use crate::codec::{ReasonCode, Version};
+use crate::codec::{QoS, ReasonCode, Version};
 use crate::config::Config;
 use crate::groups::Groups;
 use crate::hook::{Client, Hook, Roles, Route};
+use crate::link::Pushed;
 use crate::message::Message;
 use crate::net::{self, Listener, Stream, Tls, UnderWay};
 use crate::plain::Subscriber;
@@ -224,6 +225,17 @@ impl Broker {
     pub fn send(&self, session: &SessionKey, message: Message) {
         if let Some(link) = self.inner.registry.link(session) {
             link.push(crate::link::Event::Direct(SharedMessage::new(message)));
+        }
+    }
+
+    /// Gives a message that may be lost to each of these clients that has a subscription of its own that matches. Where one takes
+    /// its messages too slowly it is left out, and counted as dropped.
+    pub fn signal<'a>(&self, clients: impl IntoIterator<Item = &'a Client>, message: Message) {
+        let message = SharedMessage::new(Message { qos: QoS::AtMostOnce, ..message });
+        for client in clients {
+            if client.link.signal(Arc::clone(&message)) == Pushed::Dropped {
+                self.inner.stats.dropped_mailbox_full.count();
+            }
         }
     }
 

@@ -411,6 +411,29 @@ impl Link {
         Pushed::Taken
     }
 
+    /// Pushes a message that may be lost, for this session alone if a subscription of it matches. It counts as a plain one, and is left
+    /// out where there is no room.
+    pub fn signal(&self, message: Arc<SharedMessage>) -> Pushed {
+        let waker = {
+            let mut mailbox = self.mailbox.lock();
+            if !mailbox.connected {
+                return Pushed::Offline;
+            }
+            let bytes = mailbox.plain_bytes + message.weight();
+            if mailbox.plain_items >= self.bounds.items as usize || bytes > self.bounds.bytes as usize {
+                return Pushed::Dropped;
+            }
+            mailbox.plain_items += 1;
+            mailbox.plain_bytes = bytes;
+            mailbox.put(Event::Direct(message));
+            mailbox.wake()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Pushed::Taken
+    }
+
     /// Takes all events, and registers who is to be woken for the next. `into` is empty; its memory goes to whoever needs some next.
     pub fn take(&self, into: &mut Vec<Event>, waker: &Waker) {
         debug_assert!(into.is_empty(), "events that nobody looked at");

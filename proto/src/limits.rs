@@ -37,6 +37,12 @@ limits! {
     SEND_MAX_BYTES: usize = 131_072;
     /// The payload of any other command.
     COMMAND_MAX_BYTES: usize = 16_384;
+    /// A `Typing`.
+    TYPING_MAX_BYTES: usize = 256;
+    /// The same `Typing` to the same peer within this time is not passed on again.
+    TYPING_REPEAT_MS: u64 = 1_000;
+    /// How long a `Typing` holds for who gets it, without another.
+    TYPING_LIFE_MS: u64 = 6_000;
     /// An MQTT packet of any kind; what the server announces as Maximum Packet Size.
     PACKET_MAX_BYTES: usize = 1_048_576;
     /// The CONNECT packet, its will included: until then nobody knows who it is.

@@ -135,7 +135,7 @@ pub const ROWS: [Row; 17] = {
     [
         row(RowKind::UserSend, "u/{peer}/send", Command, Publish, "Send").json().built(),
         row(RowKind::GroupSend, "g/{group}/send", Command, Publish, "Send").json(),
-        row(RowKind::UserTyping, "u/{peer}/typing", Signal, Publish, "Typing"),
+        row(RowKind::UserTyping, "u/{peer}/typing", Signal, Publish, "Typing").built(),
         row(RowKind::GroupTyping, "g/{group}/typing", Signal, Publish, "Typing"),
         row(RowKind::Do, "do/{verb}", Command, Publish, "").json().built(),
         row(RowKind::Inbox, "u/{me}/in", Log, Subscribe, "Event").json().built(),
@@ -144,7 +144,7 @@ pub const ROWS: [Row; 17] = {
         row(RowKind::Reply, "u/{me}/d/{device}/reply", Session, Subscribe, "Reply").json().built(),
         row(RowKind::UserReceipts, "u/{me}/receipts/u/{peer}", State, Subscribe, "Receipt").json().built(),
         row(RowKind::GroupReceipts, "u/{me}/receipts/g/{group}", State, Subscribe, "Receipt").json(),
-        row(RowKind::TypingUser, "u/{me}/typing/u/{peer}", Signal, Subscribe, "Typing"),
+        row(RowKind::TypingUser, "u/{me}/typing/u/{peer}", Signal, Subscribe, "Typing").built(),
         row(RowKind::TypingMember, "u/{me}/typing/g/{group}/{member}", Signal, Subscribe, "Typing"),
         row(RowKind::Presence, "u/{me}/presence/{contact}", State, Subscribe, "Presence"),
         row(RowKind::Profile, "u/{user}/profile", State, Subscribe, "Profile"),

@@ -1,12 +1,14 @@
 //! From a publish to a command, and from its outcome to an acknowledgement.
 
 use super::replies::ReplyTo;
+use super::typing::Typing;
 use crate::machine::command::{Ack, Caller, Read, Reject, Send};
 use crate::machine::{Command, Outcome, Told};
+use bytes::Bytes;
 use chasqui_broker::codec::{QoS, ReasonCode, Version};
 use chasqui_broker::hook::{self, Client, Done};
 use chasqui_broker::message::Message;
-use chasqui_proto::limits::COMMAND_MAX_BYTES;
+use chasqui_proto::limits::{COMMAND_MAX_BYTES, TYPING_MAX_BYTES};
 use chasqui_proto::topic::{Direction, Verb};
 use chasqui_proto::{
     ChatName, ClientMsgId, DeviceId, ErrorCode, Outgoing, ParsedTopic, Refusal, SEQ_PROPERTY, Seq, Topic,
@@ -24,13 +26,21 @@ pub(super) struct Asked {
     pub(super) reply_to: Option<ReplyTo>,
 }
 
-/// What a publish to a topic of the contract asks for.
-pub(super) fn asked(
+/// What a publish to a topic of the contract is.
+pub(super) enum Wish {
+    /// Something to be decided.
+    Command(Asked),
+    /// Something to be passed on at once; the token names it to its connection.
+    Typing(u64, Typing),
+}
+
+/// What a publish to a topic of the contract is.
+pub(super) fn wish(
     client: &Client,
     user: &UserId,
     device: Option<&DeviceId>,
     published: hook::Command,
-) -> Asked {
+) -> Wish {
     let hook::Command { token, message, will, .. } = published;
     let caller = Caller {
         user: user.clone(),
@@ -39,17 +49,34 @@ pub(super) fn asked(
         topic: Arc::from(&*message.topic),
     };
     let parsed = ParsedTopic::parse(&message.topic).map_err(Refusal::from);
-    let command = parsed.and_then(|parsed| match parsed {
-        Some(ParsedTopic { json, topic }) => command(&caller, json, topic, &message, will_id(client, will)),
+    let wish = parsed.and_then(|parsed| match parsed {
+        // Whose will is published writes no more.
+        Some(ParsedTopic { topic: Topic::Typing { to: ChatName::User(to) }, .. }) if !will => {
+            typing(to, &message).map(|typing| Wish::Typing(token, typing))
+        }
+        Some(ParsedTopic { json, topic }) => {
+            let asked = command(&caller, json, topic, &message, will_id(client, will));
+            asked.map(|(command, reply_to)| Wish::Command(Asked { command, token, reply_to }))
+        }
         None => Err(ErrorCode::InvalidTopic.into()),
     });
-    match command {
-        Ok((command, reply_to)) => Asked { command, token, reply_to },
-        Err(refusal) => {
-            let command = Reject { caller, client_msg_id: None, refusal }.into();
-            Asked { command, token, reply_to: None }
-        }
+    wish.unwrap_or_else(|refusal| {
+        let command = Reject { caller, client_msg_id: None, refusal }.into();
+        Wish::Command(Asked { command, token, reply_to: None })
+    })
+}
+
+fn typing(to: UserId, message: &Message) -> Result<Typing, Refusal> {
+    let payload = message.payload.clone();
+    if payload.len() > TYPING_MAX_BYTES {
+        return Err(ErrorCode::TooLarge.into());
     }
+    let typing: v1::Typing = decode(&payload)?;
+    Ok(Typing { to, state: typing.state, payload, at_ms: message.received_ms })
+}
+
+fn decode<M: prost::Message + Default>(payload: &Bytes) -> Result<M, Refusal> {
+    M::decode(payload.clone()).map_err(|error| Refusal::because(ErrorCode::InvalidPayload, error.to_string()))
 }
 
 fn ack_of(client: &Client, qos: QoS, will: bool) -> Ack {
@@ -79,12 +106,7 @@ fn command(
             if payload.len() > COMMAND_MAX_BYTES {
                 return Err(ErrorCode::TooLarge.into());
             }
-            let read: v1::Read = if json {
-                json::decode(payload)?
-            } else {
-                prost::Message::decode(payload.clone())
-                    .map_err(|error| Refusal::because(ErrorCode::InvalidPayload, error.to_string()))?
-            };
+            let read: v1::Read = if json { json::decode(payload)? } else { decode(payload)? };
             let reply_to = ReplyTo::of(&caller.user, caller.device.as_ref(), message, read.request_id)?;
             let chat = ChatName::parse(&read.conversation)
                 .map_err(|error| Refusal::because(ErrorCode::InvalidPayload, error.to_string()))?;

@@ -14,6 +14,7 @@ mod operators;
 mod ops;
 mod replies;
 mod sources;
+mod typing;
 mod users;
 
 pub use operators::Operators;
@@ -31,8 +32,8 @@ use asks::{Asks, Question};
 use chasqui_broker::Broker;
 use chasqui_broker::codec::{QoS, ReasonCode};
 use chasqui_broker::hook::{
-    Admission, Ask, Client, Command as Published, Done, Granted, Hook, Login, Occasion, Rechecked, Roles,
-    Route, Standing,
+    self, Admission, Ask, Client, Command as Published, Done, Granted, Hook, Login, Occasion, Rechecked,
+    Roles, Route, Standing,
 };
 use chasqui_broker::message::Message;
 use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View};
@@ -40,12 +41,14 @@ use chasqui_broker::store::{SessionKey, StoreError};
 use chasqui_proto::filter::{FilterScope, ParsedFilter, Reader as Subscriber};
 use chasqui_proto::{DeviceId, ErrorCode, ParsedTopic, UserId};
 use chasqui_storage::{Batch, Poisoned, Reader};
+use commands::Wish;
 use connections::Connections;
 use grants::{GrantAll, Wanted, grant_other};
 use ops::origin_of;
 use parking_lot::{Mutex, RwLock};
 use replies::ReplyTo;
 use std::sync::{Arc, OnceLock, Weak};
+use typing::{Repeats, Typing};
 
 /// What is open to whom, beside what accounts say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,6 +70,7 @@ pub struct ChatHook {
     /// Administrative commands that wait.
     admin: Arc<AdminAnswers>,
     connections: Connections,
+    repeats: Repeats,
     asks: Asks,
     open: Open,
     operators: Operators,
@@ -85,6 +89,7 @@ impl ChatHook {
             accounts: RwLock::new(None),
             admin: Arc::default(),
             connections: Connections::default(),
+            repeats: Repeats::default(),
             asks: Asks::default(),
             open,
             operators,
@@ -140,6 +145,20 @@ impl ChatHook {
         let unanswered =
             requests.iter().map(|request| Unanswered { origin: request.origin, token: request.token });
         self.poisoned(unanswered.collect(), &stopped());
+    }
+
+    /// Tells a user's connections that somebody writes to them. Nobody is told whether there are any.
+    fn pass_on(&self, from: &UserId, typing: Typing) {
+        if !self.repeats.is_news(from, &typing) {
+            return;
+        }
+        let live = self.connections.of(typing.to.as_str());
+        if live.is_empty() {
+            return;
+        }
+        if let (Some(broker), Some(message)) = (self.broker(), typing.message(from)) {
+            broker.signal(live.iter().map(|client| &**client), message);
+        }
     }
 
     /// Asks the machine, and goes on with its answer on the commit thread.
@@ -267,28 +286,50 @@ impl Hook for ChatHook {
     fn submit(&self, client: &Arc<Client>, published: Vec<Published>) {
         let Some(user) = user_of(&client.session) else { return };
         let device = device_of(client);
-        let request = |published: Published| {
+        let mut requests = Vec::with_capacity(published.len());
+        for published in published {
             let on_success = published.received.as_ref().map(|received| {
                 let mut batch = Batch::new();
                 put_received(&mut batch, received);
                 batch
             });
-            let commands::Asked { command, token, reply_to } =
-                commands::asked(client, &user, device.as_ref(), published);
-            let token = match reply_to {
-                None => token,
-                Some(reply_to) => self.asks.put(answer_and_reply(Arc::clone(client), token, reply_to)),
-            };
-            Request { origin: client.connection, token, command, extra: None, on_success }
-        };
-        self.hand_in(published.into_iter().map(request).collect());
+            match commands::wish(client, &user, device.as_ref(), published) {
+                Wish::Command(commands::Asked { command, token, reply_to }) => {
+                    let token = match reply_to {
+                        None => token,
+                        Some(reply_to) => {
+                            self.asks.put(answer_and_reply(Arc::clone(client), token, reply_to))
+                        }
+                    };
+                    requests.push(Request {
+                        origin: client.connection,
+                        token,
+                        command,
+                        extra: None,
+                        on_success,
+                    });
+                }
+                Wish::Typing(token, typing) => {
+                    self.pass_on(&user, typing);
+                    if token != 0 {
+                        client.answer(vec![Done { token, outcome: hook::Outcome::SUCCESS }]);
+                    }
+                }
+            }
+        }
+        if !requests.is_empty() {
+            self.hand_in(requests);
+        }
     }
 
     fn submit_will(&self, client: &Arc<Client>, message: Message, then: Box<dyn FnOnce() + Send>) {
         let Some(user) = user_of(&client.session) else { return then() };
         let published = Published { token: 0, message, will: true, received: None };
-        let commands::Asked { command, .. } =
-            commands::asked(client, &user, device_of(client).as_ref(), published);
+        let Wish::Command(commands::Asked { command, .. }) =
+            commands::wish(client, &user, device_of(client).as_ref(), published)
+        else {
+            return then();
+        };
         self.ask(client.connection, command, move |outcome| {
             if let Ok(Outcome::Refused { refusal, .. }) = &outcome {
                 tracing::info!(user = user.as_str(), "a will was refused: {}", refusal.reason());

@@ -63,8 +63,8 @@ pub(super) fn grant_own(own: &OwnFilter, json: bool, user: &UserId, heads: Heads
             encoding,
         });
     }
-    // Replies come to the connection itself.
-    if sources.is_empty() && !own.reaches(RowKind::Reply) {
+    // Replies and signals come to the connection itself.
+    if sources.is_empty() && !own.reaches(RowKind::Reply) && !own.reaches(RowKind::TypingUser) {
         return refused(ErrorCode::NotSupported);
     }
     Grant::Granted { qos: QoS::ExactlyOnce, plain: false, sources }

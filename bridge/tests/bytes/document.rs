@@ -119,7 +119,7 @@ its own stand in `bridge/tests/bytes.rs`. â†‘ is from a client to the server, â†
   16,383 take two bytes, each of `seq`, `position` and the marks of a receipt; in the PUBACK of 5.0 a number takes a byte for each digit.
 - *5.0* has no properties but a Session Expiry Interval. *5.0, aliases* has a Topic Alias Maximum too, and both sides have named the topic
   on this connection before: the first packet that does is as long as on *5.0* and 3 bytes. A reconnect names its topic once.
-- *Typing* is not served yet: its packets are those of the contract (`topics.md`), encoded and not counted on a socket.
+- *Typing* is QoS 0: nothing answers it.
 - An *idle hour* is one exchange of PINGREQ and PINGRESP, counted on the socket, times 3,600 s / keep-alive: that many a client must send
   that says nothing else.
 - Headers of TCP and IP are not in it: 40 bytes or more for each segment, and as many for each acknowledgement of TCP that has no segment

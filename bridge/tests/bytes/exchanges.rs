@@ -1,17 +1,15 @@
 //! What alice and bob say to each other, packet by packet.
 
-use crate::party::{Dialect, Party};
+use crate::party::Party;
 use crate::row::{Costs, Row};
 use crate::scene::{Scene, TEXT};
 use crate::support::meter::Traffic;
 use crate::support::{message, read, send, seq_of};
 use chasqui_broker::codec::client::ServerPacket;
-use chasqui_broker::codec::packet::{ping, publish};
-use chasqui_broker::codec::{Peer, Publish, PublishOut, QoS, ReasonCode};
-use chasqui_proto::topic::ROWS;
+use chasqui_broker::codec::packet::ping;
+use chasqui_broker::codec::{Publish, QoS, ReasonCode};
 use chasqui_proto::v1;
 use prost::Message as _;
-use std::num::NonZeroU16;
 
 /// Messages that the two have exchanged before anything is counted: from here on to 16,383 a number takes two bytes.
 const BEFORE: usize = 150;
@@ -116,22 +114,22 @@ async fn told(alice: &mut Party, [unread, read, taken]: [Row; 3], costs: &mut Co
     receipt(&publish)
 }
 
-/// What typing costs by the contract: the server does not serve it yet.
-pub(crate) fn typing(dialect: Dialect, costs: &mut Costs) {
-    let built = |pattern: &str| ROWS.iter().any(|row| row.pattern == pattern && row.built);
-    assert!(
-        !built("u/{peer}/typing") && !built("u/{me}/typing/u/{peer}"),
-        "typing is served now: count it on the socket, as the others are"
-    );
-    let payload = v1::Typing { state: v1::typing::State::Typing.into() }.encode_to_vec();
-    for (row, topic) in [(Row::Types, "u/bob/typing"), (Row::SeenTyping, "u/bob/typing/u/alice")] {
-        let with_alias = dialect == Dialect::V5Aliases;
-        let topic_alias = if with_alias { NonZeroU16::new(1) } else { None };
-        let topic = if with_alias { "" } else { topic };
-        let mut packet = Vec::new();
-        let out = PublishOut { topic_alias, ..PublishOut::new(topic, &payload) };
-        publish::encode(&mut packet, &Peer::unlimited(dialect.version()), &out).expect("valid");
-        costs.put(row, packet.len() as u64, 1);
+/// What typing costs, once both sides know the topic.
+pub(crate) async fn typing(alice: &mut Party, bob: &mut Party, costs: &mut Costs) {
+    let mut costs_of = (0, 0);
+    for state in [v1::typing::State::Recording, v1::typing::State::Typing] {
+        let payload = v1::Typing { state: state.into() }.encode_to_vec();
+        costs_of.0 = alice.publish_with(QoS::AtMostOnce, "u/bob/typing", &payload).await;
+        let (seen, bytes) = bob.hear_from("u/bob/typing/u/alice").await;
+        assert_eq!(&seen.payload[..], payload);
+        costs_of.1 = bytes;
+        alice.settle(Traffic { up: 1, down: 0 });
+        bob.settle(Traffic { up: 0, down: 1 });
+    }
+    costs.put(Row::Types, costs_of.0, 1);
+    costs.put(Row::SeenTyping, costs_of.1, 1);
+    for party in [alice, bob] {
+        party.nothing().await;
     }
 }
 

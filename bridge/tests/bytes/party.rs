@@ -134,6 +134,11 @@ impl Party {
 
     /// Publishes with QoS 1; the bytes it took.
     pub(crate) async fn publish(&mut self, topic: &str, payload: &[u8]) -> u64 {
+        self.publish_with(QoS::AtLeastOnce, topic, payload).await
+    }
+
+    /// Publishes; the bytes it took.
+    pub(crate) async fn publish_with(&mut self, qos: QoS, topic: &str, payload: &[u8]) -> u64 {
         let (mut name, mut topic_alias) = (topic, None);
         if self.dialect == Dialect::V5Aliases {
             let next = NonZeroU16::new(self.aliases.len() as u16 + 1).expect("above 0");
@@ -145,7 +150,7 @@ impl Party {
             topic_alias = known.or(Some(next));
         }
         let before = self.client.traffic();
-        let out = PublishOut { qos: QoS::AtLeastOnce, topic_alias, ..PublishOut::new(name, payload) };
+        let out = PublishOut { qos, topic_alias, ..PublishOut::new(name, payload) };
         self.client.send(out).await;
         (self.client.traffic() - before).up
     }

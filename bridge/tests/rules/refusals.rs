@@ -22,7 +22,7 @@ fn refusals() -> Vec<(&'static str, Vec<u8>, ErrorCode)> {
         ("u/not an id/send", says("hello"), InvalidTopic),
         ("json/plants/fern", Vec::new(), InvalidTopic),
         ("do/played", Vec::new(), NotSupported),
-        ("u/bob/typing", Vec::new(), NotSupported),
+        ("g/climbers/typing", Vec::new(), NotSupported),
         ("g/climbers/send", says("hello"), NotSupported),
         ("u/bob/send", Vec::new(), InvalidPayload),
         ("u/bob/send", b"\xff\xff\xff".to_vec(), InvalidPayload),

@@ -35,6 +35,20 @@ fn tail(position: u64) -> Arc<Tail> {
 }
 
 #[test]
+fn a_signal_takes_the_room_of_plain_messages_and_is_left_out_without() {
+    let link = link();
+    let signal = || link.signal(delivery(QoS::AtMostOnce).message);
+    assert_eq!(signal(), Pushed::Offline);
+    link.connect();
+    assert_eq!((signal(), signal(), signal()), (Pushed::Taken, Pushed::Taken, Pushed::Dropped));
+    assert_eq!(link.deliver(delivery(QoS::AtMostOnce)), Pushed::Dropped);
+    let mut events = Vec::new();
+    link.take(&mut events, Waker::noop());
+    assert!(matches!(events[..], [Event::Direct(_), Event::Direct(_)]));
+    assert_eq!(signal(), Pushed::Taken);
+}
+
+#[test]
 fn nobody_connected_takes_nothing() {
     let link = link();
     assert_eq!(link.deliver(delivery(QoS::AtLeastOnce)), Pushed::Offline);
