@@ -348,12 +348,17 @@ impl Store for SessionStore {
         resume: Option<&Resume>,
         max_items: usize,
     ) -> Result<RetainedPage, StoreError> {
+        let now_ms = self.clock.now_ms();
+        let is_there = |message: &Message| message.expiry_left_s(now_ms) != Some(0);
+        if !filter.contains(['+', '#']) {
+            // Most filters name one topic: a look-up, which costs no walk through the store.
+            let message = self.retained_at(filter)?.filter(is_there);
+            return Ok(RetainedPage { messages: message.into_iter().collect(), resume: None });
+        }
         let limits = PageLimits { items: max_items, ..PageLimits::default() };
         let page = match_retained(&mut RetainedCursor::new(&self.reader), filter, resume, limits)
             .map_err(store_error)?;
-        let now_ms = self.clock.now_ms();
-        let messages = page.items.into_iter().map(|(_, message)| message);
-        let messages = messages.filter(|message| message.expiry_left_s(now_ms) != Some(0)).collect();
+        let messages = page.items.into_iter().map(|(_, message)| message).filter(is_there).collect();
         Ok(RetainedPage { messages, resume: page.resume })
     }
 
