@@ -26,6 +26,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 TOOLS = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "chasqui-tools" / "bin"
 PATIENCE_S = 60
+SETTLED_S = 2
 
 OFFLINE = ["offline", "--devices", "100", "--backlog", "200"]
 # Name, what is run, which figure counts, and its unit.
@@ -161,6 +162,8 @@ class Running:
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                # What it does once after its start is not to be found in what its clients cost.
+                time.sleep(SETTLED_S)
                 return True
             except OSError:
                 time.sleep(0.1)
