@@ -259,12 +259,21 @@ mod tests {
                 thread::yield_now();
             }
             theirs.submit([work(2)]);
+            let goes_on = theirs.state.lock().gathering;
+            theirs.stop();
+            goes_on
         });
-        assert_eq!(origins(&queue.take(Some(after(Duration::from_millis(20))))), [1, 2]);
-        submitter.join().unwrap();
-        // A time that has passed is not waited for.
-        queue.submit([work(3)]);
-        assert_eq!(origins(&queue.take(Some(after(Duration::ZERO)))), [3]);
+        assert_eq!(origins(&queue.take(Some(after(FOR_EVER)))), [1, 2]);
+        assert!(submitter.join().unwrap());
+    }
+
+    #[test]
+    fn when_its_time_has_come_a_step_gathers_no_more() {
+        let queue = queue(10, FOR_EVER);
+        for time in [Duration::ZERO, Duration::from_millis(2)] {
+            queue.submit([work(1)]);
+            assert_eq!(origins(&queue.take(Some(after(time)))), [1]);
+        }
     }
 
     #[test]

@@ -401,6 +401,9 @@ fn retained_messages_are_found_by_filter<S: Store>(store: &S) {
         }
     };
     expect("home", &["home"]);
+    expect("home/kitchen/temp", &["home/kitchen/temp"]);
+    expect("home/kitchen", &[]);
+    expect("$SYS/a", &["$SYS/a"]);
     expect("home/#", &["home", "home/kitchen/temp", "home/kitchen/light", "home/hall/temp"]);
     expect("home/+/temp", &["home/kitchen/temp", "home/hall/temp"]);
     expect("+/x", &["/x"]);
@@ -412,6 +415,7 @@ fn retained_messages_are_found_by_filter<S: Store>(store: &S) {
     let unretain = |topic: &str| StoreOp::Unretain(ByteStr::try_from(topic).unwrap());
     commit(store, vec![unretain("home"), unretain("home/hall/temp"), unretain("never/there")]);
     expect("home/#", &["home/kitchen/temp", "home/kitchen/light"]);
+    expect("home/hall/temp", &[]);
 
     // Many, so that a page ends in the middle of what was read ahead.
     commit(store, (0..300).map(|n| StoreOp::Retain(message(&format!("many/{n:03}"), "x"))).collect());

@@ -220,10 +220,12 @@ fn a_retained_message_expires() {
         Message { properties: Some(Arc::new(properties)), received_ms: 1_000, ..message("a/1", "soon") };
     commit(&store, vec![StoreOp::Retain(expiring), StoreOp::Retain(message("a/2", "never"))]);
     assert_eq!(retained(&store, "a/+", 10).len(), 2);
+    assert_eq!(retained(&store, "a/1", 10), [("a/1".to_owned(), "soon".to_owned())]);
     world.clock.set(10_999);
     assert_eq!(retained(&store, "a/+", 1).len(), 2);
     world.clock.set(11_000);
     assert_eq!(retained(&store, "a/+", 1), [("a/2".to_owned(), "never".to_owned())]);
+    assert_eq!(retained(&store, "a/1", 1), []);
 }
 
 #[test]
