@@ -88,6 +88,9 @@ pub(super) struct Connection<S> {
     cache: Option<Box<MatchCache<Subscriber>>>,
     /// When this round began, Unix milliseconds: the clock is read once for all that is done in it.
     now_ms: u64,
+    /// Whether the application had too much to do when this round began. Asked once for all that is done in it: a round that took no packets
+    /// because of it, and then found that it is over, would wait for a socket that nobody listens to.
+    is_busy: bool,
     /// How much of the session's `out` is written.
     written: usize,
     /// How much of it is counted: whole packets.
@@ -116,6 +119,7 @@ impl<S: Stream> Connection<S> {
             claim,
             cache: None,
             now_ms: 0,
+            is_busy: false,
             written: 0,
             counted: 0,
             stalled_ms: u64::MAX,
@@ -148,6 +152,7 @@ impl<S: Stream> Connection<S> {
     fn poll_rounds(&mut self, scratch: &mut Scratch, cx: &mut std::task::Context<'_>) -> Poll<Close> {
         for _ in 0..ROUNDS {
             self.now_ms = self.inner.config.clock.now_ms();
+            self.is_busy = self.inner.hook.is_busy();
             scratch.events.clear();
             self.claim.link.take(&mut scratch.events, cx.waker());
             let mut busy = !scratch.events.is_empty();
@@ -188,13 +193,15 @@ impl<S: Stream> Connection<S> {
             // Whether it takes packets may have changed, and then nobody wakes it but the socket.
             busy |= !asked && self.wants_bytes();
             if !busy {
-                let now_ms = self.now_ms;
-                if let Err(close) = self.inner.context_at(now_ms, |cx| self.session.check_keep_alive(cx)) {
+                let (now_ms, is_busy) = (self.now_ms, self.is_busy);
+                if let Err(close) =
+                    self.inner.context_at(now_ms, is_busy, |cx| self.session.check_keep_alive(cx))
+                {
                     return Poll::Ready(close);
                 }
                 // Nobody tells when the application has less to do: it is looked at again a tick later.
-                let again = if self.inner.hook.is_busy() { now_ms + 1 } else { u64::MAX };
-                let deadline = self.inner.context_at(now_ms, |cx| self.session.deadline(cx));
+                let again = if is_busy { now_ms + 1 } else { u64::MAX };
+                let deadline = self.inner.context_at(now_ms, is_busy, |cx| self.session.deadline(cx));
                 let deadline = deadline.min(again).min(self.stalls_at());
                 self.inner.timers.set(&self.claim.link, deadline, now_ms);
                 return Poll::Pending;
@@ -214,8 +221,8 @@ impl<S: Stream> Connection<S> {
         let version = self.session.client.version;
         let mut received = Traffic::default();
         let mut turn = Turn::default();
-        let now_ms = self.now_ms;
-        let stepped = inner.context_at(now_ms, |cx| {
+        let (now_ms, is_busy) = (self.now_ms, self.is_busy);
+        let stepped = inner.context_at(now_ms, is_busy, |cx| {
             let (mut goodbye, mut failed) = (None, Ok(()));
             let mut events = events.drain(..);
             for event in events.by_ref() {
@@ -260,7 +267,7 @@ impl<S: Stream> Connection<S> {
         self.hand_over_moves();
         carried?;
         stepped?;
-        inner.context_at(now_ms, |cx| self.session.pump(cx, &mut turn))?;
+        inner.context_at(now_ms, is_busy, |cx| self.session.pump(cx, &mut turn))?;
         // What is answered at once may ask for more.
         while !turn.is_empty() {
             self.carry_out(&mut turn)?;
@@ -341,7 +348,8 @@ impl<S: Stream> Connection<S> {
     }
 
     fn wants_bytes(&self) -> bool {
-        !self.input.has_more() && self.inner.context_at(self.now_ms, |cx| self.session.takes_packets(cx))
+        !self.input.has_more()
+            && self.inner.context_at(self.now_ms, self.is_busy, |cx| self.session.takes_packets(cx))
     }
 
     /// How much was read; pending while there is nothing.
@@ -362,13 +370,13 @@ impl<S: Stream> Connection<S> {
 impl Inner {
     /// Gives a step of a session what it needs.
     pub(super) fn with_context<T>(&self, step: impl FnOnce(&Context<'_>) -> T) -> T {
-        self.context_at(self.config.clock.now_ms(), step)
+        self.context_at(self.config.clock.now_ms(), self.hook.is_busy(), step)
     }
 
-    /// The same where the time is known.
-    fn context_at<T>(&self, now_ms: u64, step: impl FnOnce(&Context<'_>) -> T) -> T {
+    /// The same where it is known what time it is, and whether the application has too much to do.
+    fn context_at<T>(&self, now_ms: u64, is_busy: bool, step: impl FnOnce(&Context<'_>) -> T) -> T {
         let config = &self.config;
-        step(&Context { hook: &*self.hook, reader: self, config, stats: &self.stats, now_ms })
+        step(&Context { hook: &*self.hook, reader: self, config, stats: &self.stats, now_ms, is_busy })
     }
 
     /// Brings the indexes up to date with what a session subscribed and gave up.

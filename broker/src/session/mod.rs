@@ -59,6 +59,8 @@ pub(crate) struct Context<'a> {
     pub(crate) config: &'a Config,
     pub(crate) stats: &'a Stats,
     pub(crate) now_ms: u64,
+    /// Whether the application has too much to do to take packets for.
+    pub(crate) is_busy: bool,
 }
 
 /// What CONNECT settled, beside who the client is.
@@ -278,7 +280,7 @@ impl Session {
                 || self.acks.len() < usize::from(cx.config.receive_maximum))
             && self.out.len() < cx.config.out_high_water.saturating_mul(4)
             && self.is_in_time(cx)
-            && !cx.hook.is_busy()
+            && !cx.is_busy
     }
 
     fn disconnect(&mut self, packet: &Disconnect, cx: &Context<'_>) -> Close {

@@ -284,7 +284,14 @@ mod tests {
     #[test]
     fn what_is_in_the_mailbox_when_a_filter_is_revoked_is_held_against_those_that_are_left() {
         let (config, stats) = (Config::default(), Stats::default());
-        let cx = Context { hook: &Nothing, reader: &Nothing, config: &config, stats: &stats, now_ms: 1 };
+        let cx = Context {
+            hook: &Nothing,
+            reader: &Nothing,
+            config: &config,
+            stats: &stats,
+            now_ms: 1,
+            is_busy: false,
+        };
         let mut session = session(&["a/#", "+/b", "$share/g/s/+"]);
         let mut turn = Turn::default();
         let (told, mut heard) = oneshot::channel();
@@ -316,7 +323,14 @@ mod tests {
     #[test]
     fn an_application_that_cannot_tell_ends_the_connection() {
         let (config, stats) = (Config::default(), Stats::default());
-        let cx = Context { hook: &Nothing, reader: &Nothing, config: &config, stats: &stats, now_ms: 1 };
+        let cx = Context {
+            hook: &Nothing,
+            reader: &Nothing,
+            config: &config,
+            stats: &stats,
+            now_ms: 1,
+            is_busy: false,
+        };
         let (mut session, mut turn) = (session(&["a"]), Turn::default());
         let (told, mut heard) = oneshot::channel();
         session.event(Event::Recheck(told), &cx, &mut turn).unwrap();

@@ -40,7 +40,7 @@ impl<S: Stream> Connection<S> {
             let answered = inner.publish_all(&client, self.cache.get_or_insert_default(), turn.plains);
             if !answered.is_empty() {
                 let event = Event::Done(client.connection, answered);
-                inner.context_at(self.now_ms, |cx| self.session.event(event, cx, next))?;
+                inner.context_at(self.now_ms, self.is_busy, |cx| self.session.event(event, cx, next))?;
             }
         }
         if !turn.commands.is_empty() {

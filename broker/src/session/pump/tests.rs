@@ -127,7 +127,8 @@ fn positions(out: &mut Vec<u8>) -> Vec<u64> {
 fn a_buffer_that_is_full_takes_no_more_whatever_items_are_shown_as() {
     let config = Config { out_high_water: 25_000, ..Config::default() };
     let stats = Stats::default();
-    let cx = Context { hook: &Large, reader: &Large, config: &config, stats: &stats, now_ms: 1 };
+    let cx =
+        Context { hook: &Large, reader: &Large, config: &config, stats: &stats, now_ms: 1, is_busy: false };
     let mut session = session(&config);
     let mut seen = Vec::new();
     loop {
