@@ -15,7 +15,7 @@ use crate::settings::{Settings, Sources};
 use chasqui_broker::store::StoreError;
 use chasqui_broker::{Broker, Listener, TlsError, Transport};
 use chasqui_storage::clock::{Clock, SystemClock};
-use chasqui_storage::{OpenError, Options, Poisoned, Storage};
+use chasqui_storage::{OpenError, Options, Poisoned, QueueLimits, Storage};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -278,6 +278,8 @@ pub fn options(settings: &Settings) -> Options {
         overlay_age: storage.overlay_age,
         block_cache_bytes: storage.block_cache_bytes.as_usize(),
         segment_bytes: storage.segment_bytes.0,
+        // All that is written comes in steps of the sequencer, which gathers already: a second wait would only be added to its own.
+        queue: QueueLimits { min_interval: Duration::ZERO, ..QueueLimits::default() },
         ..Options::default()
     }
 }
