@@ -9,7 +9,7 @@ use std::{env, fs};
 
 use protox::prost::Message;
 
-const SCHEMAS: [&str; 5] = ["body", "commands", "error", "event", "state"];
+const SCHEMAS: [&str; 6] = ["body", "commands", "error", "event", "group", "state"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=chasqui/v1");

@@ -4,9 +4,11 @@
 
 use chasqui_bridge::entry;
 use chasqui_bridge::machine::command::{Acknowledged, Attach, CreateUser, Delivered, Send};
-use chasqui_bridge::machine::{Ack, Caller, Command, Conversation, Key, Receipt, Record, Ring, User};
+use chasqui_bridge::machine::{
+    Ack, Caller, Command, Conversation, Group, Key, Membership, Receipt, Record, Ring, User,
+};
 use chasqui_bridge::sequencer::{Committed, Core, NewItem, Request, Sink, Source, Unanswered};
-use chasqui_proto::{ClientMsgId, DeviceId, Outgoing, UserId};
+use chasqui_proto::{ChatName, ClientMsgId, DeviceId, Outgoing, UserId};
 use chasqui_storage::Poisoned;
 use std::hint::black_box;
 use std::io::Write;
@@ -52,7 +54,8 @@ fn send(n: u64) -> Command {
         Caller { user: user(from), device: Some(phone()), ack: Ack::Full, topic: "u/bob/send".into() };
     let client_msg_id = ClientMsgId::from_bytes(&n.to_be_bytes()).ok();
     let content = bytes::Bytes::from_static(b"\x12\x0e\x0a\x0chello, world");
-    Send { caller, to: user(from + 1 + n % 3), message: Outgoing { client_msg_id, content } }.into()
+    Send { caller, to: ChatName::User(user(from + 1 + n % 3)), message: Outgoing { client_msg_id, content } }
+        .into()
 }
 
 fn delivered((owner, item): &(UserId, NewItem)) -> Command {
@@ -69,6 +72,8 @@ fn never_written(key: &Key) -> Record {
         Key::Conversation(_) => Record::Conversation(Conversation::default()),
         Key::Ring(..) => Record::Ring(Ring::default()),
         Key::Receipt { .. } => Record::Receipt(Receipt::default()),
+        Key::Group(_) => Record::Group(Group::default()),
+        Key::Membership(..) => Record::Membership(Membership::default()),
     }
 }
 

@@ -15,7 +15,7 @@
 //! all but the sender's devices. The content stands last, as its sender encoded it, unknown fields included.
 
 use crate::machine::DecodeError;
-use crate::machine::stored::{StoredMessage, content_start};
+use crate::machine::stored::{StoredMessage, content_start, is_change};
 use bytes::Bytes;
 use chasqui_proto::limits::INLINE_BODY_MAX_BYTES;
 use chasqui_proto::wire::{self, Value, bytes_len, number_len, put_length, put_number, varint_len};
@@ -34,6 +34,8 @@ const FROM_DEVICE: u8 = 2;
 const ECHO: u8 = 4;
 /// The content is in the conversation's log.
 const CONTENT_ELSEWHERE: u8 = 8;
+/// It is something that happened to a group: nobody waits to hear that it was delivered.
+const CHANGE: u8 = 16;
 
 const EVENT_POSITION: u32 = 1;
 const EVENT_MESSAGE: u32 = 2;
@@ -41,6 +43,7 @@ const CLIENT_MSG_ID: u32 = 1;
 const CONVERSATION: u32 = 10;
 const SENDER: u32 = 11;
 const SEQ: u32 = 12;
+const PREV_SEQ: u32 = 13;
 const TIME_MS: u32 = 14;
 
 /// A message on its way into an inbox.
@@ -52,22 +55,29 @@ pub struct NewMessage<'a> {
     pub sender: Option<&'a UserId>,
     /// Its number.
     pub seq: Seq,
+    /// The previous number that the inbox's owner can see, where that is another than the one before.
+    pub prev_seq: Option<Seq>,
     /// Its time in Unix milliseconds.
     pub time_ms: u64,
     /// The sending device's id for it; for the sender's inbox only.
     pub client_msg_id: Option<&'a ClientMsgId>,
     /// The sending device, and whether it is to be told; for the sender's inbox only.
     pub from_device: Option<(&'a DeviceId, bool)>,
-    /// Body, quote, mentions and so on, as the sender encoded them.
+    /// Body, quote, mentions and so on, as the sender encoded them; or what happened to a group.
     pub content: &'a [u8],
+    /// Whether the content stands in the entry however large it is: where the conversation's log has another.
+    pub whole: bool,
 }
 
 impl NewMessage<'_> {
     /// The entry at `position`, as stored.
     pub fn encode(&self, position: u64) -> Bytes {
-        let inline = self.content.len() <= INLINE_BODY_MAX_BYTES;
+        let inline = self.whole || self.content.len() <= INLINE_BODY_MAX_BYTES;
         let content = if inline { self.content } else { &[] };
         let mut flags = if inline { 0 } else { CONTENT_ELSEWHERE };
+        if is_change(self.content) {
+            flags |= CHANGE;
+        }
         if let Some((_, echo)) = self.from_device {
             flags |= FROM_DEVICE | if echo { ECHO } else { 0 };
         }
@@ -98,6 +108,9 @@ impl NewMessage<'_> {
             out.extend_from_slice(sender.as_bytes());
         }
         put_number(out, SEQ, self.seq.0);
+        if let Some(prev_seq) = self.prev_seq {
+            put_number(out, PREV_SEQ, prev_seq.0);
+        }
         put_number(out, TIME_MS, self.time_ms);
     }
 
@@ -107,6 +120,7 @@ impl NewMessage<'_> {
             + bytes_len(CONVERSATION, root.len() + name.len())
             + self.sender.map_or(0, |sender| bytes_len(SENDER, sender.as_bytes().len()))
             + number_len(SEQ, self.seq.0)
+            + self.prev_seq.map_or(0, |prev_seq| number_len(PREV_SEQ, prev_seq.0))
             + number_len(TIME_MS, self.time_ms)
     }
 }
@@ -258,12 +272,16 @@ pub struct Mention<'a> {
 }
 
 impl<'a> Mention<'a> {
-    /// Reads it from a stored entry; `None` if that is about something else than a message.
+    /// Reads it from a stored entry; `None` if that is about something else than a message that somebody sent.
     ///
     /// # Errors
     /// If it is not what an entry looks like.
     pub fn read(stored: &'a [u8]) -> Result<Option<Mention<'a>>, DecodeError> {
-        Entry::read(stored)?.message()?.map(|message| message.mention()).transpose()
+        let entry = Entry::read(stored)?;
+        if entry.flags & CHANGE != 0 {
+            return Ok(None);
+        }
+        entry.message()?.map(|message| message.mention()).transpose()
     }
 
     /// Whether both are about messages of one sender in one chat.

@@ -16,6 +16,8 @@ mod durability;
 mod exactly_once;
 #[path = "rules/foreign_client.rs"]
 mod foreign_client;
+#[path = "rules/groups.rs"]
+mod groups;
 #[path = "rules/large_messages.rs"]
 mod large_messages;
 #[path = "rules/limits.rs"]
@@ -46,5 +48,7 @@ mod typing;
 mod undelivered_floor;
 #[path = "rules/unknown_users.rs"]
 mod unknown_users;
+#[path = "rules/who_may_what.rs"]
+mod who_may_what;
 #[path = "rules/wills.rs"]
 mod wills;

@@ -16,7 +16,7 @@ use crate::v1::ErrorCode;
 
 impl ErrorCode {
     /// Every code, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Ok,
         Self::Internal,
         Self::Unavailable,
@@ -33,6 +33,7 @@ impl ErrorCode {
         Self::InvalidDevice,
         Self::InvalidResponseTopic,
         Self::SharedNotSupported,
+        Self::AlreadyExists,
     ];
 
     /// The name on the wire, the same everywhere: `NO_SUCH_USER`.
@@ -65,6 +66,7 @@ impl ErrorCode {
             Self::InvalidDevice => "The client id is not a device id ([A-Za-z0-9_-], 1 to 64 letters).",
             Self::InvalidResponseTopic => "The response topic is not under the caller's own root.",
             Self::SharedNotSupported => "Shared subscriptions are for generic topics.",
+            Self::AlreadyExists => "The id is taken, or was once: choose another.",
         }
     }
 
@@ -74,7 +76,11 @@ impl ErrorCode {
         match self {
             Self::Ok => 0x00,
             Self::Internal => 0x80,
-            Self::Unavailable | Self::NotSupported | Self::NoSuchMessage | Self::SharedNotSupported => 0x83,
+            Self::Unavailable
+            | Self::NotSupported
+            | Self::NoSuchMessage
+            | Self::SharedNotSupported
+            | Self::AlreadyExists => 0x83,
             Self::Unauthenticated | Self::Forbidden | Self::InvalidDevice | Self::InvalidResponseTopic => {
                 0x87
             }
@@ -94,7 +100,8 @@ impl ErrorCode {
             | Self::NotSupported
             | Self::NoSuchMessage
             | Self::InvalidPayload
-            | Self::InvalidResponseTopic => 0x83,
+            | Self::InvalidResponseTopic
+            | Self::AlreadyExists => 0x83,
             Self::Unauthenticated | Self::Forbidden | Self::NoSuchUser | Self::InvalidDevice => 0x87,
             Self::InvalidTopic => 0x8F,
             Self::TooLarge | Self::RateLimited | Self::QuotaExceeded => 0x97,
@@ -113,7 +120,7 @@ impl ErrorCode {
             Self::Unauthenticated => 401,
             Self::Forbidden => 403,
             Self::InvalidTopic | Self::NoSuchUser | Self::NoSuchMessage => 404,
-            Self::QuotaExceeded => 409,
+            Self::QuotaExceeded | Self::AlreadyExists => 409,
             Self::TooLarge => 413,
             Self::RateLimited => 429,
             Self::Internal => 500,

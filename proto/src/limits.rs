@@ -63,8 +63,14 @@ limits! {
     WINDOW_V311: u16 = 32;
     /// Accepted `client_msg_id`s remembered per device.
     DEDUPE_IDS_PER_DEVICE: usize = 256;
-    /// Members of a group whose messages go to each member's own log; above, the group has a mirrored log.
-    INBOX_FANOUT_MAX_MEMBERS: usize = 256;
+    /// Members of a group, all of whom have its messages in their own log; one more is refused.
+    GROUP_MAX_MEMBERS: usize = 256;
+    /// The name of a group.
+    GROUP_NAME_MAX_BYTES: usize = 256;
+    /// The description of a group.
+    GROUP_DESCRIPTION_MAX_BYTES: usize = 2_048;
+    /// The photo of a group: the reference to it, encoded as protobuf.
+    GROUP_PHOTO_MAX_BYTES: usize = 4_096;
     /// Members that a receipt names one by one; above, it counts.
     RECEIPT_MAX_MEMBERS: usize = 32;
     /// Least time between two values of one receipt topic, conflated.
@@ -139,7 +145,15 @@ const _: () = assert!(
 );
 const _: () = assert!(WINDOW_V311 > 0 && RECEIVE_MAXIMUM > 0, "zero is a protocol error [MQTT-3.1.2.11.3]");
 const _: () = assert!(WINDOW_V311 < PACKET_ID_DISTANCE && RECEIVE_MAXIMUM < PACKET_ID_DISTANCE);
-const _: () = assert!(RECEIPT_MAX_MEMBERS <= INBOX_FANOUT_MAX_MEMBERS);
+const _: () = assert!(RECEIPT_MAX_MEMBERS <= GROUP_MAX_MEMBERS);
+const _: () = assert!(
+    GROUP_NAME_MAX_BYTES + GROUP_DESCRIPTION_MAX_BYTES + GROUP_PHOTO_MAX_BYTES < COMMAND_MAX_BYTES,
+    "a group can be described in one command"
+);
+const _: () = assert!(
+    GROUP_MAX_MEMBERS * (ID_MAX_BYTES + 2) > COMMAND_MAX_BYTES,
+    "long ids are added in several commands"
+);
 const _: () = assert!(FLUSH_INTERVAL_MS < CURSOR_DELAY_MS && CURSOR_DELAY_MS < OVERLAY_MAX_AGE_MS);
 const _: () = assert!(CURSOR_DELAY_MS < RECEIPT_INTERVAL_MS);
 const _: () = assert!(RATE_WAIT_MAX_MS < CONNECT_WAIT_MS);

@@ -134,18 +134,18 @@ pub const ROWS: [Row; 17] = {
     use Direction::{Publish, Subscribe};
     [
         row(RowKind::UserSend, "u/{peer}/send", Command, Publish, "Send").json().built(),
-        row(RowKind::GroupSend, "g/{group}/send", Command, Publish, "Send").json(),
+        row(RowKind::GroupSend, "g/{group}/send", Command, Publish, "Send").json().built(),
         row(RowKind::UserTyping, "u/{peer}/typing", Signal, Publish, "Typing").built(),
-        row(RowKind::GroupTyping, "g/{group}/typing", Signal, Publish, "Typing"),
+        row(RowKind::GroupTyping, "g/{group}/typing", Signal, Publish, "Typing").built(),
         row(RowKind::Do, "do/{verb}", Command, Publish, "").json().built(),
         row(RowKind::Inbox, "u/{me}/in", Log, Subscribe, "Event").json().built(),
         row(RowKind::MirroredInbox, "u/{me}/g/{group}/in", Log, Subscribe, "Event").json(),
         row(RowKind::GroupLog, "g/{group}/in", Log, Subscribe, "Event").json(),
         row(RowKind::Reply, "u/{me}/d/{device}/reply", Session, Subscribe, "Reply").json().built(),
         row(RowKind::UserReceipts, "u/{me}/receipts/u/{peer}", State, Subscribe, "Receipt").json().built(),
-        row(RowKind::GroupReceipts, "u/{me}/receipts/g/{group}", State, Subscribe, "Receipt").json(),
+        row(RowKind::GroupReceipts, "u/{me}/receipts/g/{group}", State, Subscribe, "Receipt").json().built(),
         row(RowKind::TypingUser, "u/{me}/typing/u/{peer}", Signal, Subscribe, "Typing").built(),
-        row(RowKind::TypingMember, "u/{me}/typing/g/{group}/{member}", Signal, Subscribe, "Typing"),
+        row(RowKind::TypingMember, "u/{me}/typing/g/{group}/{member}", Signal, Subscribe, "Typing").built(),
         row(RowKind::Presence, "u/{me}/presence/{contact}", State, Subscribe, "Presence"),
         row(RowKind::Profile, "u/{user}/profile", State, Subscribe, "Profile"),
         row(RowKind::GroupInfo, "g/{group}/info", State, Subscribe, "GroupInfo"),
@@ -169,17 +169,64 @@ pub enum Verb {
     Read,
     /// `do/played`, a [`Played`](crate::v1::Played).
     Played,
+    /// `do/group.create`, a [`GroupCreate`](crate::v1::GroupCreate).
+    GroupCreate,
+    /// `do/group.update`, a [`GroupUpdate`](crate::v1::GroupUpdate).
+    GroupUpdate,
+    /// `do/group.settings`, a [`GroupConfigure`](crate::v1::GroupConfigure).
+    GroupSettings,
+    /// `do/group.add`, a [`GroupUsers`](crate::v1::GroupUsers).
+    GroupAdd,
+    /// `do/group.remove`, a [`GroupUsers`](crate::v1::GroupUsers).
+    GroupRemove,
+    /// `do/group.promote`, a [`GroupUsers`](crate::v1::GroupUsers).
+    GroupPromote,
+    /// `do/group.demote`, a [`GroupUsers`](crate::v1::GroupUsers).
+    GroupDemote,
+    /// `do/group.leave`, a [`GroupNamed`](crate::v1::GroupNamed).
+    GroupLeave,
+    /// `do/group.invite`, a [`GroupInvite`](crate::v1::GroupInvite).
+    GroupInvite,
+    /// `do/group.join`, a [`GroupJoin`](crate::v1::GroupJoin).
+    GroupJoin,
+    /// `do/group.get`, a [`GroupNamed`](crate::v1::GroupNamed).
+    GroupGet,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 2] = [Self::Read, Self::Played];
+    pub const ALL: [Self; 13] = [
+        Self::Read,
+        Self::Played,
+        Self::GroupCreate,
+        Self::GroupUpdate,
+        Self::GroupSettings,
+        Self::GroupAdd,
+        Self::GroupRemove,
+        Self::GroupPromote,
+        Self::GroupDemote,
+        Self::GroupLeave,
+        Self::GroupInvite,
+        Self::GroupJoin,
+        Self::GroupGet,
+    ];
 
     /// The verb in the topic.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Played => "played",
+            Self::GroupCreate => "group.create",
+            Self::GroupUpdate => "group.update",
+            Self::GroupSettings => "group.settings",
+            Self::GroupAdd => "group.add",
+            Self::GroupRemove => "group.remove",
+            Self::GroupPromote => "group.promote",
+            Self::GroupDemote => "group.demote",
+            Self::GroupLeave => "group.leave",
+            Self::GroupInvite => "group.invite",
+            Self::GroupJoin => "group.join",
+            Self::GroupGet => "group.get",
         }
     }
 
@@ -188,14 +235,13 @@ impl Verb {
         match self {
             Self::Read => "Read",
             Self::Played => "Played",
-        }
-    }
-
-    /// Whether this version serves it. One that it does not is refused as `NOT_SUPPORTED`.
-    pub const fn built(self) -> bool {
-        match self {
-            Self::Read => true,
-            Self::Played => false,
+            Self::GroupCreate => "GroupCreate",
+            Self::GroupUpdate => "GroupUpdate",
+            Self::GroupSettings => "GroupConfigure",
+            Self::GroupAdd | Self::GroupRemove | Self::GroupPromote | Self::GroupDemote => "GroupUsers",
+            Self::GroupLeave | Self::GroupGet => "GroupNamed",
+            Self::GroupInvite => "GroupInvite",
+            Self::GroupJoin => "GroupJoin",
         }
     }
 
@@ -442,10 +488,7 @@ impl Topic {
 
     /// Whether this version serves it.
     pub fn built(&self) -> bool {
-        match self {
-            Self::Do(verb) => verb.built(),
-            _ => self.row().built,
-        }
+        self.row().built
     }
 }
 

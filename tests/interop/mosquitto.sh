@@ -71,6 +71,28 @@ story_ten_while_away() {
     equal "what came after them" last "$got"
 }
 
+# The group of the README: made, joined by name, spoken in, renamed, left behind.
+story_group() {
+    local bob=(-u bob -P bob -i phone -c -q 1 -t json/u/bob/in) carol=(-u carol -P carol -i phone -c -q 1 -t json/u/carol/in)
+    local alice=(-u alice -P alice -q 1) events
+    register "${bob[@]}"
+    register "${carol[@]}"
+    pub "${alice[@]}" -t json/do/group.create -m '{"group":"hikers","name":"Hikers","members":["bob","carol"]}' ||
+        fail "alice cannot make a group"
+    pub "${alice[@]}" -t json/g/hikers/send -m "$(say 'saturday?')" || fail "alice cannot write to her group"
+    pub -u bob -P bob -i laptop -q 1 -t json/g/hikers/send -m "$(say 'at nine')" || fail "bob cannot answer"
+    pub "${alice[@]}" -t json/do/group.update -m '{"group":"hikers","name":"Saturday hikers"}' || fail "alice cannot rename it"
+    pub "${alice[@]}" -t json/do/group.remove -m '{"group":"hikers","users":["carol"]}' || fail "alice cannot remove carol"
+    pub "${alice[@]}" -t json/g/hikers/send -m "$(say 'just us')" || fail "alice cannot write any more"
+    events=$(sub "${bob[@]}" -C 6) || fail "bob did not get six events: $events"
+    equal "what bob is told" "saturday? at nine just us" "$(texts <<<"$events" | paste -sd' ')"
+    events=$(sub "${carol[@]}" -C 5) || fail "carol did not get five events: $events"
+    equal "what carol is told" "saturday? at nine" "$(texts <<<"$events" | paste -sd' ')"
+    grep -qE '"removed": *\{ *"users": *\[ *"carol" *\]' <<<"$(tail -n 1 <<<"$events")" || fail "not removed: $events"
+    events=$(sub "${carol[@]}" -W 1 -C 1) && fail "carol is told what is none of hers: $events"
+    return 0
+}
+
 story_generic_retained() {
     local got
     pub -u carol -P carol -q 1 -r -t garden/light -m on || fail "carol cannot publish"

@@ -29,10 +29,12 @@ fn from_alice<'a>(chat: &'a ChatName, content: &'a [u8]) -> NewMessage<'a> {
         chat,
         sender: None,
         seq: Seq(300),
+        prev_seq: None,
         time_ms: NOW_MS,
         client_msg_id: None,
         from_device: None,
         content,
+        whole: false,
     }
 }
 

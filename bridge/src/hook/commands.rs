@@ -2,17 +2,17 @@
 
 use super::replies::ReplyTo;
 use super::typing::Typing;
-use crate::machine::command::{Ack, Caller, Read, Reject, Send};
+use super::verbs;
+use crate::machine::command::{Ack, Caller, Reject, Send};
 use crate::machine::{Command, Outcome, Told};
-use bytes::Bytes;
 use chasqui_broker::codec::{QoS, ReasonCode, Version};
 use chasqui_broker::hook::{self, Client, Done};
 use chasqui_broker::message::Message;
-use chasqui_proto::limits::{COMMAND_MAX_BYTES, TYPING_MAX_BYTES};
-use chasqui_proto::topic::{Direction, Verb};
+use chasqui_proto::limits::TYPING_MAX_BYTES;
+use chasqui_proto::topic::Direction;
 use chasqui_proto::{
     ChatName, ClientMsgId, DeviceId, ErrorCode, Outgoing, ParsedTopic, Refusal, SEQ_PROPERTY, Seq, Topic,
-    UserId, json, v1,
+    UserId, v1,
 };
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ pub(super) fn wish(
     let parsed = ParsedTopic::parse(&message.topic).map_err(Refusal::from);
     let wish = parsed.and_then(|parsed| match parsed {
         // Whose will is published writes no more.
-        Some(ParsedTopic { topic: Topic::Typing { to: ChatName::User(to) }, .. }) if !will => {
+        Some(ParsedTopic { topic: Topic::Typing { to }, .. }) if !will => {
             typing(to, &message).map(|typing| Wish::Typing(token, typing))
         }
         Some(ParsedTopic { json, topic }) => {
@@ -66,17 +66,13 @@ pub(super) fn wish(
     })
 }
 
-fn typing(to: UserId, message: &Message) -> Result<Typing, Refusal> {
+fn typing(to: ChatName, message: &Message) -> Result<Typing, Refusal> {
     let payload = message.payload.clone();
     if payload.len() > TYPING_MAX_BYTES {
         return Err(ErrorCode::TooLarge.into());
     }
-    let typing: v1::Typing = decode(&payload)?;
+    let typing: v1::Typing = verbs::protobuf(&payload)?;
     Ok(Typing { to, state: typing.state, payload, at_ms: message.received_ms })
-}
-
-fn decode<M: prost::Message + Default>(payload: &Bytes) -> Result<M, Refusal> {
-    M::decode(payload.clone()).map_err(|error| Refusal::because(ErrorCode::InvalidPayload, error.to_string()))
 }
 
 fn ack_of(client: &Client, qos: QoS, will: bool) -> Ack {
@@ -97,20 +93,15 @@ fn command(
 ) -> Result<(Command, Option<ReplyTo>), Refusal> {
     let payload = &message.payload;
     match topic {
-        Topic::Send { to: ChatName::User(to) } => {
+        Topic::Send { to } => {
             let mut message = if json { Outgoing::parse_json(payload)? } else { Outgoing::parse(payload)? };
             message.client_msg_id = message.client_msg_id.or(will_id);
             Ok((Send { caller: caller.clone(), to, message }.into(), None))
         }
-        Topic::Do(Verb::Read) => {
-            if payload.len() > COMMAND_MAX_BYTES {
-                return Err(ErrorCode::TooLarge.into());
-            }
-            let read: v1::Read = if json { json::decode(payload)? } else { decode(payload)? };
-            let reply_to = ReplyTo::of(&caller.user, caller.device.as_ref(), message, read.request_id)?;
-            let chat = ChatName::parse(&read.conversation)
-                .map_err(|error| Refusal::because(ErrorCode::InvalidPayload, error.to_string()))?;
-            Ok((Read { caller: caller.clone(), chat, up_to: Seq(read.up_to_seq) }.into(), reply_to))
+        Topic::Do(verb) => {
+            let (command, request_id) = verbs::read(verb, json, payload, caller)?;
+            let reply_to = ReplyTo::of(&caller.user, caller.device.as_ref(), message, request_id)?;
+            Ok((command, reply_to))
         }
         topic if topic.direction() == Direction::Subscribe => Err(ErrorCode::Forbidden.into()),
         _ => Err(ErrorCode::NotSupported.into()),
@@ -135,10 +126,8 @@ pub(super) fn done(client: &Client, token: u64, outcome: Outcome) -> Option<Done
         return None;
     }
     let outcome = match outcome {
-        Outcome::Accepted { seq, .. } => {
-            let number = client.problem_information.then_some((SEQ_PROPERTY, seq.0));
-            hook::Outcome { number, ..hook::Outcome::SUCCESS }
-        }
+        Outcome::Accepted { seq, .. } => success(client, seq),
+        Outcome::Answered(answered) => success(client, answered.seq),
         Outcome::Refused { refusal, told: Told::ByAck } => {
             hook::Outcome { code: code(&refusal), reason: Some(refusal.reason()), ..hook::Outcome::SUCCESS }
         }
@@ -165,6 +154,12 @@ pub(super) fn done(client: &Client, token: u64, outcome: Outcome) -> Option<Done
         | Outcome::Heads { .. } => hook::Outcome::SUCCESS,
     };
     Some(Done { token, outcome })
+}
+
+/// Done; with the number of what became a message of a conversation.
+fn success(client: &Client, seq: Seq) -> hook::Outcome {
+    let number = (client.problem_information && seq != Seq::NONE).then_some((SEQ_PROPERTY, seq.0));
+    hook::Outcome { number, ..hook::Outcome::SUCCESS }
 }
 
 fn code(refusal: &Refusal) -> ReasonCode {

@@ -1,6 +1,7 @@
 //! The connections that may be answered, by their number, and those of each user.
 
 use chasqui_broker::hook::Client;
+use chasqui_proto::UserId;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
@@ -64,6 +65,11 @@ impl Connections {
 
     pub(super) fn get(&self, connection: u64) -> Option<Arc<Client>> {
         self.numbered(connection).read().get(&connection).cloned()
+    }
+
+    /// Whether a user has a connection.
+    pub(super) fn has(&self, user: &UserId) -> bool {
+        self.owned(user.as_str()).read().contains_key(user.as_str())
     }
 
     /// The connections of a user.

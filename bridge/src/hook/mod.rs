@@ -7,15 +7,18 @@
 //! Invariants: who someone is comes from the connection; nothing is answered before the sequencer says that it is durable.
 
 mod asks;
+mod chance;
 mod commands;
 mod connections;
 mod grants;
+mod groups;
 mod operators;
 mod ops;
 mod replies;
 mod sources;
 mod typing;
 mod users;
+mod verbs;
 
 pub use operators::Operators;
 pub use ops::Operations;
@@ -39,7 +42,7 @@ use chasqui_broker::message::Message;
 use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View};
 use chasqui_broker::store::{SessionKey, StoreError};
 use chasqui_proto::filter::{FilterScope, ParsedFilter, Reader as Subscriber};
-use chasqui_proto::{DeviceId, ErrorCode, ParsedTopic, UserId};
+use chasqui_proto::{ChatName, DeviceId, ErrorCode, ParsedTopic, UserId};
 use chasqui_storage::{Batch, Poisoned, Reader};
 use commands::Wish;
 use connections::Connections;
@@ -147,16 +150,28 @@ impl ChatHook {
         self.poisoned(unanswered.collect(), &stopped());
     }
 
-    /// Tells a user's connections that somebody writes to them. Nobody is told whether there are any.
-    fn pass_on(&self, from: &UserId, typing: Typing) {
-        if !self.repeats.is_news(from, &typing) {
+    /// Tells the connections of those whom it is for that somebody writes to them. Nobody is told whether there are any.
+    fn pass_on(&self, from: &UserId, typing: &Typing) {
+        if !self.repeats.is_news(from, typing) {
             return;
         }
-        let live = self.connections.of(typing.to.as_str());
+        match &typing.to {
+            ChatName::User(to) => self.signal(from, typing, to),
+            ChatName::Group(group) => {
+                match groups::others(&self.reader, group, from, |user| self.connections.has(user)) {
+                    Ok(others) => others.iter().for_each(|member| self.signal(from, typing, member)),
+                    Err(error) => tracing::error!("who is in a group could not be read: {error}"),
+                }
+            }
+        }
+    }
+
+    fn signal(&self, from: &UserId, typing: &Typing, to: &UserId) {
+        let live = self.connections.of(to.as_str());
         if live.is_empty() {
             return;
         }
-        if let (Some(broker), Some(message)) = (self.broker(), typing.message(from)) {
+        if let (Some(broker), Some(message)) = (self.broker(), typing.message(from, to.clone())) {
             broker.signal(live.iter().map(|client| &**client), message);
         }
     }
@@ -310,7 +325,7 @@ impl Hook for ChatHook {
                     });
                 }
                 Wish::Typing(token, typing) => {
-                    self.pass_on(&user, typing);
+                    self.pass_on(&user, &typing);
                     if token != 0 {
                         client.answer(vec![Done { token, outcome: hook::Outcome::SUCCESS }]);
                     }

@@ -61,17 +61,24 @@ impl ReplyTo {
 
     /// Tells the connection what became of its command; nothing where nothing was decided.
     pub(super) fn send(self, client: &Client, outcome: &Outcome) {
+        let done =
+            v1::Reply { request_id: self.request_id, code: ErrorCode::Ok.into(), ..v1::Reply::default() };
         let reply = match outcome {
             Outcome::Failed(_) => return,
             Outcome::Refused { refusal, .. } => v1::Reply {
-                request_id: self.request_id,
                 code: refusal.code.into(),
                 reason: refusal.reason(),
                 retry_after_ms: refusal.retry_after_ms,
+                ..done
             },
-            _ => {
-                v1::Reply { request_id: self.request_id, code: ErrorCode::Ok.into(), ..v1::Reply::default() }
-            }
+            Outcome::Accepted { seq, .. } => v1::Reply { seq: seq.0, ..done },
+            Outcome::Answered(answered) => v1::Reply {
+                seq: answered.seq.0,
+                group: answered.group.clone().and_then(|group| v1::Group::decode(group).ok()),
+                invite: answered.invite.clone().unwrap_or_default(),
+                ..done
+            },
+            _ => done,
         };
         let payload: Bytes = match self.json.then(|| json::encode(&reply)) {
             None => reply.encode_to_vec().into(),

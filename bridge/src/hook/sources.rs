@@ -53,7 +53,7 @@ pub(super) fn grant_own(own: &OwnFilter, json: bool, user: &UserId, heads: Heads
             encoding,
         });
     }
-    if own.reaches(RowKind::UserReceipts) {
+    if own.reaches(RowKind::UserReceipts) || own.reaches(RowKind::GroupReceipts) {
         sources.push(SourceGrant {
             source: source_id(&Source::Receipts(user.clone())),
             kind: SourceKind::State,
@@ -64,7 +64,8 @@ pub(super) fn grant_own(own: &OwnFilter, json: bool, user: &UserId, heads: Heads
         });
     }
     // Replies and signals come to the connection itself.
-    if sources.is_empty() && !own.reaches(RowKind::Reply) && !own.reaches(RowKind::TypingUser) {
+    let live = [RowKind::Reply, RowKind::TypingUser, RowKind::TypingMember];
+    if sources.is_empty() && !live.into_iter().any(|kind| own.reaches(kind)) {
         return refused(ErrorCode::NotSupported);
     }
     Grant::Granted { qos: QoS::ExactlyOnce, plain: false, sources }

@@ -1,4 +1,4 @@
-//! Who is writing to whom: passed on to those who are there, and forgotten.
+//! Who is writing to whom, or in which group: passed on to those who are there, and forgotten.
 //!
 //! Nothing of it is stored or waits for anybody. A client says it again and again while somebody writes; what says nothing new within
 //! [`TYPING_REPEAT_MS`] is not passed on, however often it comes.
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chasqui_broker::codec::{ByteStr, QoS};
 use chasqui_broker::message::{Identifiers, Message};
 use chasqui_proto::limits::TYPING_REPEAT_MS;
-use chasqui_proto::{Topic, UserId};
+use chasqui_proto::{ChatName, Topic, UserId};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::hash::BuildHasher;
@@ -16,10 +16,10 @@ const SHARDS: usize = 16;
 /// Entries of one shard beyond which those that say nothing any more are looked for.
 const MANY: usize = 1_024;
 
-/// What a user says to another that they do.
+/// What a user says that they do, to another or in a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Typing {
-    pub(super) to: UserId,
+    pub(super) to: ChatName,
     /// As the number of [`State`](chasqui_proto::v1::typing::State), which a later version may have more of.
     pub(super) state: i32,
     /// As it came: with what this version does not know.
@@ -29,12 +29,17 @@ pub(super) struct Typing {
 }
 
 impl Typing {
-    /// What the other side gets of it.
-    pub(super) fn message(self, from: &UserId) -> Option<Message> {
-        let topic = Topic::TypingUser { user: self.to, peer: from.clone() }.to_string();
+    /// What one of those who see it gets of it.
+    pub(super) fn message(&self, from: &UserId, user: UserId) -> Option<Message> {
+        let topic = match &self.to {
+            ChatName::User(_) => Topic::TypingUser { user, peer: from.clone() },
+            ChatName::Group(group) => {
+                Topic::TypingMember { user, group: group.clone(), member: from.clone() }
+            }
+        };
         Some(Message {
-            topic: ByteStr::try_from(topic).ok()?,
-            payload: self.payload,
+            topic: ByteStr::try_from(topic.to_string()).ok()?,
+            payload: self.payload.clone(),
             qos: QoS::AtMostOnce,
             retain: false,
             properties: None,
@@ -66,7 +71,7 @@ impl Default for Repeats {
 impl Repeats {
     /// Whether it says something new, or something that is worth saying again.
     pub(super) fn is_news(&self, from: &UserId, typing: &Typing) -> bool {
-        let pair = self.hasher.hash_one((from.as_str(), typing.to.as_str()));
+        let pair = self.hasher.hash_one((from, &typing.to));
         let mut shard = self.shards[pair as usize % SHARDS].lock();
         let lately = |at_ms: u64| typing.at_ms.abs_diff(at_ms) < TYPING_REPEAT_MS;
         if shard.get(&pair).is_some_and(|(state, at_ms)| *state == typing.state && lately(*at_ms)) {
@@ -90,7 +95,7 @@ mod tests {
     }
 
     fn typing(to: &str, state: State, at_ms: u64) -> Typing {
-        Typing { to: user(to), state: state.into(), payload: Bytes::new(), at_ms }
+        Typing { to: ChatName::User(user(to)), state: state.into(), payload: Bytes::new(), at_ms }
     }
 
     #[test]

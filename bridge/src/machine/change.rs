@@ -5,11 +5,11 @@
 
 use super::Records;
 use super::codec::{self, DecodeError, Input, put_bytes, put_number};
-use super::record::{Device, Mark, Receipt, RingItem};
+use super::record::{Device, Group, Membership, Receipt, RingItem};
 use bytes::Bytes;
-use chasqui_proto::{ChatName, ConversationId, DeviceId, Seq, UserId};
+use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One change. Fields named `user`, `device`, `conversation` say where it happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub enum Change {
     MoveCursor { user: UserId, device: DeviceId, acked: u64 },
     /// The owner is shown new marks, at the position that `receipt` has.
     PutReceipt { owner: UserId, chat: ChatName, receipt: Receipt },
+    /// A group is another.
+    PutGroup { group: GroupId, to: Box<Group> },
+    /// What a user has to do with a group is another.
+    PutMembership { group: GroupId, user: UserId, to: Membership },
 }
 
 /// Folds a change into the records.
@@ -44,6 +48,7 @@ pub fn apply(records: &mut impl Records, change: &Change) {
         Change::RemoveUser { user } => {
             let user = records.user_mut(user);
             user.exists = false;
+            user.lives += 1;
             user.devices.clear();
             (user.floor, user.trimmed) = (user.inbox_head, user.inbox_head);
         }
@@ -80,6 +85,10 @@ pub fn apply(records: &mut impl Records, change: &Change) {
             *head = (*head).max(receipt.position);
             *records.receipt_mut(owner, chat) = receipt.clone();
         }
+        Change::PutGroup { group, to } => records.group_mut(group).clone_from(to),
+        Change::PutMembership { group, user, to } => {
+            records.membership_mut(group, user).clone_from(to);
+        }
     }
 }
 
@@ -109,9 +118,7 @@ impl Change {
             Change::PushRing { user, device, item } => {
                 tagged(out, 6, user);
                 put_bytes(out, device.as_bytes());
-                let mut stored = Vec::new();
-                item.encode(&mut stored);
-                put_bytes(out, &stored);
+                put_encoded(out, |stored| item.encode(stored));
             }
             Change::AttachDevice { user, device, start } => {
                 tagged(out, 7, user);
@@ -131,10 +138,17 @@ impl Change {
                 tagged(out, 10, owner);
                 put_bytes(out, chat.to_string().as_bytes());
                 put_number(out, receipt.position);
-                for mark in [receipt.delivered, receipt.read, receipt.played] {
-                    put_number(out, mark.up_to.0);
-                    put_number(out, mark.at_ms);
-                }
+                put_encoded(out, |stored| receipt.encode(stored));
+            }
+            Change::PutGroup { group, to } => {
+                out.push(11);
+                put_bytes(out, group.as_bytes());
+                put_encoded(out, |stored| to.encode(stored));
+            }
+            Change::PutMembership { group, user, to } => {
+                tagged(out, 12, user);
+                put_bytes(out, group.as_bytes());
+                put_encoded(out, |stored| to.encode(stored));
             }
         }
     }
@@ -171,16 +185,19 @@ impl Change {
             7 => Change::AttachDevice { user: user(input)?, device: device(input)?, start: input.number()? },
             8 => Change::DetachDevice { user: user(input)?, device: device(input)? },
             9 => Change::MoveCursor { user: user(input)?, device: device(input)?, acked: input.number()? },
-            10 => Change::PutReceipt {
-                owner: user(input)?,
-                chat: ChatName::parse(input.text()?).ok()?,
-                receipt: Receipt {
-                    position: input.number()?,
-                    delivered: mark(input)?,
-                    read: mark(input)?,
-                    played: mark(input)?,
-                },
-            },
+            10 => {
+                let (owner, chat) = (user(input)?, ChatName::parse(input.text()?).ok()?);
+                let position = input.number()?;
+                Change::PutReceipt { owner, chat, receipt: Receipt::decode(position, input.bytes()?).ok()? }
+            }
+            11 => {
+                let (group, to) = (group(input)?, Group::decode(input.bytes()?).ok()?);
+                Change::PutGroup { group, to: Box::new(to) }
+            }
+            12 => {
+                let (user, group) = (user(input)?, group(input)?);
+                Change::PutMembership { group, user, to: Membership::decode(input.bytes()?).ok()? }
+            }
             _ => return None,
         })
     }
@@ -205,19 +222,27 @@ fn device(input: &mut Input<'_>) -> Option<DeviceId> {
     DeviceId::parse(input.text()?).ok()
 }
 
-fn mark(input: &mut Input<'_>) -> Option<Mark> {
-    Some(Mark { up_to: Seq(input.number()?), at_ms: input.number()? })
+fn group(input: &mut Input<'_>) -> Option<GroupId> {
+    GroupId::parse(input.text()?).ok()
+}
+
+fn put_encoded(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
+    let mut stored = Vec::new();
+    encode(&mut stored);
+    put_bytes(out, &stored);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::record::{Mark, arbitrary_group, arbitrary_membership};
     use chasqui_proto::ClientMsgId;
     use proptest::prelude::*;
 
     fn arbitrary() -> impl Strategy<Value = Change> {
         let user = || "[A-Za-z0-9_-]{1,64}".prop_map(|id| UserId::parse(&id).unwrap());
         let device = || "[A-Za-z0-9_-]{1,64}".prop_map(|id| DeviceId::parse(&id).unwrap());
+        let group = || "[A-Za-z0-9_-]{1,64}".prop_map(|id| GroupId::parse(&id).unwrap());
         let bytes = || prop::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from);
         let direct = (user(), user()).prop_map(|(a, b)| ConversationId::direct(&a, &b));
         let mark = || any::<(u64, u64)>().prop_map(|(up_to, at_ms)| Mark { up_to: Seq(up_to), at_ms });
@@ -256,10 +281,16 @@ mod tests {
             }),
             (user(), user(), any::<u64>(), mark(), mark(), mark()).prop_map(
                 |(owner, peer, position, delivered, read, played)| {
-                    let receipt = Receipt { position, delivered, read, played };
+                    let receipt = Receipt { position, delivered, read, played, members: None };
                     Change::PutReceipt { owner, chat: ChatName::User(peer), receipt }
                 }
             ),
+            (group(), arbitrary_group()).prop_map(|(group, to)| Change::PutGroup { group, to: Box::new(to) }),
+            (group(), user(), arbitrary_membership()).prop_map(|(group, user, to)| Change::PutMembership {
+                group,
+                user,
+                to
+            }),
         ]
     }
 
@@ -280,6 +311,6 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_refused() {
-        assert_eq!(Change::decode(&[2]), Err(DecodeError::Newer { what: "change", found: 2, known: 1 }));
+        assert_eq!(Change::decode(&[3]), Err(DecodeError::Newer { what: "change", found: 3, known: 2 }));
     }
 }

@@ -1,14 +1,19 @@
 //! Random histories of a few users and devices, against what must hold of every one of them.
 
 use super::command::tests::{caller, chat, device, user};
-use super::command::{Acknowledged, Attach, Caller, CreateUser, Delivered, Detach, Read, RemoveUser, Send};
+use super::command::{
+    Acknowledged, Attach, Caller, CreateUser, Delivered, Detach, GroupAdd, GroupCreate, GroupEdit, GroupJoin,
+    GroupLeave, GroupRemove, GroupRoles, NewSettings, NewText, Read, RemoveUser, Role, Send,
+};
+use super::record::{Members, Settings};
 use super::testing::Memory;
 use super::{Ack, Change, Command, Env, Outcome, decide};
-use crate::entry;
+use crate::entry::{self, Rendered};
 use bytes::Bytes;
-use chasqui_proto::{ClientMsgId, Outgoing, Seq};
+use chasqui_proto::{ChatName, ClientMsgId, ConversationId, GroupId, Outgoing, Seq, v1};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use prost::Message as _;
+use std::collections::{BTreeMap, BTreeSet};
 
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
 const DEVICES: [&str; 2] = ["laptop", "phone"];
@@ -32,6 +37,42 @@ enum What {
     Detach,
     Create,
     Remove,
+    Group(InGroup),
+}
+
+/// What somebody does about the one group there is.
+#[derive(Debug, Clone, Copy)]
+enum InGroup {
+    Create,
+    Add,
+    Remove,
+    Leave,
+    Join,
+    Promote,
+    Demote,
+    Post(bool),
+    Send(Option<u8>, Ack),
+    Read(bool),
+}
+
+fn hikers() -> GroupId {
+    GroupId::parse("hikers").unwrap()
+}
+
+fn in_group() -> impl Strategy<Value = InGroup> {
+    let ack = prop::sample::select(vec![Ack::Full, Ack::CodeOnly, Ack::SuccessOnly, Ack::Nothing]);
+    prop_oneof![
+        3 => Just(InGroup::Create),
+        4 => Just(InGroup::Add),
+        2 => Just(InGroup::Remove),
+        2 => Just(InGroup::Leave),
+        1 => Just(InGroup::Join),
+        2 => Just(InGroup::Promote),
+        2 => Just(InGroup::Demote),
+        1 => any::<bool>().prop_map(InGroup::Post),
+        8 => (prop::option::of(0u8..3), ack).prop_map(|(id, ack)| InGroup::Send(id, ack)),
+        4 => any::<bool>().prop_map(InGroup::Read),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -44,6 +85,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(What::Detach),
         2 => Just(What::Create),
         1 => Just(What::Remove),
+        12 => in_group().prop_map(What::Group),
     ];
     let name = || prop::sample::select(&USERS[..]);
     (name(), prop::sample::select(&DEVICES[..]), name(), 0u64..12, 0u64..2_000, what).prop_map(
@@ -57,6 +99,8 @@ struct Told {
     inboxes: BTreeMap<String, Vec<Bytes>>,
     conversations: BTreeMap<String, Vec<u64>>,
     accepted: BTreeMap<(String, String, String, u8), Outcome>,
+    /// Who sent each message of the group.
+    senders: Vec<String>,
 }
 
 impl Told {
@@ -67,7 +111,7 @@ impl Told {
                 let caller = Caller { ack, ..caller(step.user, step.device) };
                 let client_msg_id = id.map(|id| ClientMsgId::from_bytes(&[id + 1]).unwrap());
                 let content = Bytes::from_static(b"\x12\x03\x0a\x01x");
-                Send { caller, to: user(step.peer), message: Outgoing { client_msg_id, content } }.into()
+                Send { caller, to: chat(step.peer), message: Outgoing { client_msg_id, content } }.into()
             }
             What::Acknowledge => {
                 let messages = self.messages(step.user, step.number);
@@ -75,13 +119,67 @@ impl Told {
             }
             What::Read => {
                 let caller = caller(step.user, step.device);
-                Read { caller, chat: chat(step.peer), up_to: Seq(step.number) }.into()
+                Read { caller, chat: chat(step.peer), up_to: Seq(step.number), played: false }.into()
             }
             What::Attach => Attach { user: user(step.user), device: on }.into(),
             What::Detach => Detach { user: user(step.user), device: on }.into(),
             What::Create => CreateUser { user: user(step.user) }.into(),
             What::Remove => RemoveUser { user: user(step.user) }.into(),
+            What::Group(what) => Self::in_group(step, what),
         }
+    }
+
+    fn in_group(step: &Step, what: InGroup) -> Command {
+        let (caller, group) = (caller(step.user, step.device), hikers());
+        let users = vec![user(step.peer)];
+        match what {
+            InGroup::Create => GroupCreate {
+                caller,
+                group,
+                name: "Hikers".to_owned(),
+                description: String::new(),
+                photo: Bytes::new(),
+                settings: Settings::default(),
+                members: users,
+            }
+            .into(),
+            InGroup::Add => GroupAdd { caller, group, users }.into(),
+            InGroup::Remove => GroupRemove { caller, group, users }.into(),
+            InGroup::Leave => GroupLeave { caller, group }.into(),
+            InGroup::Join => GroupJoin { caller, group, invite: String::new() }.into(),
+            InGroup::Promote => GroupRoles { caller, group, users, role: Role::Admin }.into(),
+            InGroup::Demote => GroupRoles { caller, group, users, role: Role::Member }.into(),
+            InGroup::Post(admins) => {
+                let settings = NewSettings { admins_post: Some(admins), ..NewSettings::default() };
+                GroupEdit { caller, group, text: NewText::default(), settings }.into()
+            }
+            InGroup::Send(id, ack) => {
+                let client_msg_id = id.map(|id| ClientMsgId::from_bytes(&[id + 1]).unwrap());
+                let content = Bytes::from_static(b"\x12\x03\x0a\x01x");
+                let (caller, to) = (Caller { ack, ..caller }, ChatName::Group(group));
+                Send { caller, to, message: Outgoing { client_msg_id, content } }.into()
+            }
+            InGroup::Read(played) => {
+                Read { caller, chat: ChatName::Group(group), up_to: Seq(step.number), played }.into()
+            }
+        }
+    }
+
+    /// The messages of the group that a user was given.
+    fn given(&self, of: &str) -> Vec<u64> {
+        let inbox = self.inboxes.get(of).map_or(&[][..], |inbox| &inbox[..]);
+        let nowhere = |_: &ConversationId, _| Ok::<_, std::convert::Infallible>(None);
+        let seq = |entry: &Bytes| match entry::render(entry, &user(of), &device("other"), nowhere).unwrap() {
+            Rendered::Skip => None,
+            Rendered::Event(event) => match v1::Event::decode(event).unwrap().event? {
+                v1::event::Event::Message(message) => {
+                    (message.conversation == "g/hikers").then_some(message.seq)
+                }
+                v1::event::Event::Gone(gone) => (gone.conversation == "g/hikers").then_some(gone.seq),
+                v1::event::Event::Rejected(_) => None,
+            },
+        };
+        inbox.iter().filter_map(seq).collect()
     }
 
     /// What a device that acknowledges everything up to a position acknowledges.
@@ -97,11 +195,15 @@ impl Told {
 
     fn take(&mut self, change: &Change) {
         match change {
-            Change::AppendMessage { conversation, seq, time_ms, .. } => {
+            Change::AppendMessage { conversation, seq, time_ms, message } => {
                 let times = self.conversations.entry(conversation.to_string()).or_default();
                 assert_eq!(seq.0, times.len() as u64 + 1, "numbers of a conversation have no gap");
                 assert!(times.last().is_none_or(|last| last <= time_ms), "time does not go backwards");
                 times.push(*time_ms);
+                if matches!(conversation, ConversationId::Group(_)) {
+                    let stored = super::stored::StoredMessage::decode(message).unwrap();
+                    self.senders.push(stored.sender.to_string());
+                }
             }
             Change::AppendInbox { user, position, entry } => {
                 let inbox = self.inboxes.entry(user.to_string()).or_default();
@@ -137,15 +239,60 @@ fn check_receipts(told: &Told, before: &Memory, after: &Memory) {
                 "marks only grow"
             );
             assert_eq!(was != is, was.position != is.position, "what changes gets a new position");
+            let direct = ConversationId::direct(&user(owner), &user(peer));
             let from_owner = told.messages(peer, after.user(peer).floor).into_iter();
-            let had =
-                from_owner.filter(|message| message.sender == user(owner)).map(|message| message.seq).max();
+            let from_owner =
+                from_owner.filter(|message| message.sender == user(owner) && message.conversation == direct);
+            let had = from_owner.map(|message| message.seq).max();
             assert!(is.delivered.up_to <= had.unwrap_or_default(), "no more is delivered than a device has");
             positions.extend(Some(is.position).filter(|position| *position > 0));
         }
+        let of_group = after.receipt(owner, &ChatName::Group(hikers())).position;
+        positions.extend(Some(of_group).filter(|position| *position > 0));
         positions.sort_unstable();
         assert!(positions.is_sorted_by(|a, b| a < b), "each position is one receipt's");
         assert!(positions.last().is_none_or(|last| *last <= after.user(owner).state_head));
+    }
+}
+
+fn check_group(told: &Told, before: &Memory, after: &Memory) {
+    let (was, is) = (before.group("hikers"), after.group("hikers"));
+    let lost = USERS.iter().any(|name| after.user(name).lives > 0);
+    let governed = is.members.is_empty() || is.members.iter().any(|member| member.admin);
+    assert!(governed || lost, "a group has an admin");
+    assert!(!was.exists || is.exists, "an id is used once");
+    for name in USERS {
+        let membership = after.membership("hikers", name);
+        let member = is.member(&user(name));
+        let lasts = membership.stays.last().is_some_and(|stay| stay.to == Seq::NONE);
+        assert_eq!(member.is_some(), lasts, "{name}: who is a member stays");
+        let given = told.given(name);
+        assert!(given.is_sorted_by(|a, b| a < b), "{name}: each message once, in order: {given:?}");
+        let given: BTreeSet<u64> = given.into_iter().collect();
+        for seq in &given {
+            assert!(membership.covers(Seq(*seq)), "{name} was given {seq}, which is none of theirs");
+        }
+        if after.user(name).lives == 0 {
+            for (seq, sender) in (1..).zip(&told.senders).filter(|(_, sender)| *sender != name) {
+                let has = given.contains(&seq);
+                assert_eq!(has, membership.covers(Seq(seq)), "{name}: message {seq} of {sender}");
+            }
+        }
+        let chat = ChatName::Group(hikers());
+        let (was, is) = (before.receipt(name, &chat), after.receipt(name, &chat));
+        assert!(was.delivered.up_to <= is.delivered.up_to && was.read.up_to <= is.read.up_to);
+        if let Some(Members::Named(named)) = is.members.as_deref() {
+            for marks in named {
+                let theirs = after.membership("hikers", marks.user.as_str());
+                assert!(marks.delivered.up_to <= theirs.delivered.up_to, "no more than the truth");
+                assert!(marks.read.up_to <= theirs.read.up_to && marks.played.up_to <= theirs.played.up_to);
+                let had = told.messages(marks.user.as_str(), after.user(marks.user.as_str()).floor);
+                let had =
+                    had.iter().filter(|message| message.conversation == ConversationId::Group(hikers()));
+                let had = had.map(|message| message.seq).max().unwrap_or_default();
+                assert!(marks.delivered.up_to <= had, "no more is delivered than a device has");
+            }
+        }
     }
 }
 
@@ -189,8 +336,13 @@ proptest! {
                 change.encode(&mut bytes);
                 history.push(Change::decode(&bytes).unwrap());
             }
-            if let (What::Send(Some(id), _), Outcome::Accepted { .. }) = (step.what, &decision.outcome) {
-                let names = [step.user, step.device, step.peer].map(str::to_owned);
+            let sent = match step.what {
+                What::Send(Some(id), _) => Some((id, step.peer)),
+                What::Group(InGroup::Send(Some(id), _)) => Some((id, "the group")),
+                _ => None,
+            };
+            if let (Some((id, to)), Outcome::Accepted { .. }) = (sent, &decision.outcome) {
+                let names = [step.user, step.device, to].map(str::to_owned);
                 let [from, on, to] = names;
                 let first = told.accepted.entry((from, on, to, id)).or_insert(decision.outcome.clone());
                 prop_assert_eq!(first, &decision.outcome, "a retry gets the first answer");
@@ -198,6 +350,7 @@ proptest! {
             let after = warm(&history);
             check_users(&before, &after);
             check_receipts(&told, &before, &after);
+            check_group(&told, &before, &after);
             before = after;
         }
     }

@@ -21,11 +21,11 @@ pub mod stored;
 pub(crate) mod testing;
 
 pub use change::{Change, apply};
-use chasqui_proto::{ChatName, ConversationId, DeviceId, UserId};
+use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
 pub use codec::DecodeError;
 pub use command::{Ack, Caller, Command};
-pub use outcome::{Outcome, Told};
-pub use record::{Conversation, Device, Key, Mark, Receipt, Record, Ring, RingItem, User};
+pub use outcome::{Answered, Outcome, Told};
+pub use record::{Conversation, Device, Group, Key, Mark, Membership, Receipt, Record, Ring, RingItem, User};
 
 /// The records that a decision rests on.
 pub trait View {
@@ -37,6 +37,10 @@ pub trait View {
     fn ring(&self, user: &UserId, device: &DeviceId) -> Result<&Ring, Missing>;
     /// What `owner` is shown about the chat they call `chat`.
     fn receipt(&self, owner: &UserId, chat: &ChatName) -> Result<&Receipt, Missing>;
+    /// A group.
+    fn group(&self, id: &GroupId) -> Result<&Group, Missing>;
+    /// What a user has to do with a group.
+    fn membership(&self, group: &GroupId, user: &UserId) -> Result<&Membership, Missing>;
 }
 
 /// The records that changes are folded into: all that a [`View`] showed to the decision they come from.
@@ -49,6 +53,10 @@ pub trait Records {
     fn ring_mut(&mut self, user: &UserId, device: &DeviceId) -> &mut Ring;
     /// What `owner` is shown about the chat they call `chat`.
     fn receipt_mut(&mut self, owner: &UserId, chat: &ChatName) -> &mut Receipt;
+    /// A group.
+    fn group_mut(&mut self, id: &GroupId) -> &mut Group;
+    /// What a user has to do with a group.
+    fn membership_mut(&mut self, group: &GroupId, user: &UserId) -> &mut Membership;
 }
 
 /// The records that are not at hand: fetch them, then decide again.
@@ -110,5 +118,14 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::Heads(heads) => heads.decide(view),
         Command::CreateUser(create) => create.decide(view),
         Command::RemoveUser(remove) => remove.decide(view),
+        Command::GroupCreate(create) => create.decide(view, env),
+        Command::GroupEdit(edit) => edit.decide(view, env),
+        Command::GroupAdd(add) => add.decide(view, env),
+        Command::GroupRemove(remove) => remove.decide(view, env),
+        Command::GroupRoles(roles) => roles.decide(view, env),
+        Command::GroupLeave(leave) => leave.decide(view, env),
+        Command::GroupInvite(invite) => invite.decide(view, env),
+        Command::GroupJoin(join) => join.decide(view, env),
+        Command::GroupGet(get) => get.decide(view),
     }
 }

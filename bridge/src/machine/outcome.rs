@@ -1,6 +1,8 @@
 //! What is answered to a command.
 
-use chasqui_proto::{Refusal, Seq};
+use bytes::Bytes;
+use chasqui_proto::{Refusal, Seq, v1};
+use prost::Message as _;
 use std::sync::Arc;
 
 /// The answer to a command. It is given only after everything that it says, and everything it rests on, is
@@ -32,6 +34,8 @@ pub enum Outcome {
         /// Position of the newest receipt.
         state_head: u64,
     },
+    /// It is done, or was already, and there is something to say about it.
+    Answered(Box<Answered>),
     /// It was refused, and nothing of it happened.
     Refused {
         /// Why.
@@ -48,12 +52,41 @@ impl Outcome {
     /// Whether the sender is told a success code.
     pub fn is_success_code(&self) -> bool {
         match self {
-            Outcome::Done | Outcome::Accepted { .. } | Outcome::Attached { .. } | Outcome::Heads { .. } => {
-                true
-            }
+            Outcome::Done
+            | Outcome::Accepted { .. }
+            | Outcome::Attached { .. }
+            | Outcome::Heads { .. }
+            | Outcome::Answered(_) => true,
             Outcome::Refused { told, .. } => *told == Told::ByEntry,
             Outcome::Failed(_) => false,
         }
+    }
+}
+
+/// What is said about a command that is done, to who asked for a reply.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// The number of what it became in a conversation; [`Seq::NONE`] where it became nothing.
+    pub seq: Seq,
+    /// A group as it is: an encoded [`Group`](chasqui_proto::v1::Group).
+    pub group: Option<Bytes>,
+    /// The secret of a group's invite link; empty where there is none.
+    pub invite: Option<String>,
+}
+
+impl Answered {
+    pub(super) fn group(seq: Seq, group: &v1::Group) -> Answered {
+        Answered { seq, group: Some(group.encode_to_vec().into()), invite: None }
+    }
+
+    pub(super) fn invite(invite: String) -> Answered {
+        Answered { invite: Some(invite), ..Answered::default() }
+    }
+}
+
+impl From<Answered> for Outcome {
+    fn from(answered: Answered) -> Outcome {
+        Outcome::Answered(Box::new(answered))
     }
 }
 

@@ -7,7 +7,8 @@
 use super::codec::DecodeError;
 use bytes::Bytes;
 use chasqui_proto::wire::{self, Value, bytes_len, number_len, put_length, put_number};
-use chasqui_proto::{ClientMsgId, UserId};
+use chasqui_proto::{ClientMsgId, UserId, v1};
+use prost::Message as _;
 
 const VERSION: u8 = 1;
 const WHAT: &str = "message";
@@ -16,9 +17,26 @@ const CLIENT_MSG_ID: u32 = 1;
 const SENDER: u32 = 11;
 const TIME_MS: u32 = 14;
 
-/// Whether a field of `Message` is its sender's.
+/// What happened to a group: in place of what a sender says. No sender can write it, for the numbers from 10 to 99 do not pass.
+const CHANGE: u32 = 20;
+
+/// Whether a field of `Message` is what it is about: its sender's, or what happened to a group.
 fn is_content(number: u32) -> bool {
-    matches!(number, 2..=9 | 100..)
+    matches!(number, 2..=9 | CHANGE | 100..)
+}
+
+/// What happened to a group, as content.
+pub(crate) fn change_content(change: &v1::GroupChange) -> Vec<u8> {
+    let len = change.encoded_len();
+    let mut content = Vec::with_capacity(bytes_len(CHANGE, len));
+    put_length(&mut content, CHANGE, len);
+    change.encode(&mut content).expect("a Vec grows as needed");
+    content
+}
+
+/// Whether content that begins an encoded part of a `Message` is something that happened to a group.
+pub(crate) fn is_change(content: &[u8]) -> bool {
+    matches!(wire::fields(content).next(), Some(Ok(wire::Field { number: CHANGE, .. })))
 }
 
 /// Where the content begins in an encoded `Message` that has it last.
@@ -122,9 +140,7 @@ fn body(stored: &[u8]) -> Result<&[u8], DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chasqui_proto::v1;
     use proptest::prelude::*;
-    use prost::Message as _;
 
     proptest! {
         #[test]

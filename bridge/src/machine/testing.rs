@@ -1,15 +1,17 @@
 //! Records in maps, for tests: warm, where what was never written is its default, or cold, where it is
 //! missing.
 
-use super::{Change, Conversation, Key, Missing, Receipt, Records, Ring, User, View, apply, record::Record};
-use chasqui_proto::{ChatName, ConversationId, DeviceId, UserId};
+use super::{
+    Change, Conversation, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, User, View, apply,
+};
+use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Memory {
     cold: bool,
     records: BTreeMap<Key, Record>,
-    never: (User, Conversation, Ring, Receipt),
+    never: (User, Conversation, Ring, Receipt, Group, Membership),
 }
 
 macro_rules! kind {
@@ -40,6 +42,8 @@ impl Memory {
     kind!(get_conversation, put_conversation, Conversation, 1);
     kind!(get_ring, put_ring, Ring, 2);
     kind!(get_receipt, put_receipt, Receipt, 3);
+    kind!(get_group, put_group, Group, 4);
+    kind!(get_membership, put_membership, Membership, 5);
 
     pub(crate) fn cold() -> Memory {
         Memory { cold: true, ..Memory::default() }
@@ -70,6 +74,14 @@ impl Memory {
         self.get_receipt(Key::Receipt { owner: id(owner), chat: chat.clone() }).unwrap()
     }
 
+    pub(crate) fn group(&self, group: &str) -> &Group {
+        self.get_group(Key::Group(GroupId::parse(group).unwrap())).unwrap()
+    }
+
+    pub(crate) fn membership(&self, group: &str, user: &str) -> &Membership {
+        self.get_membership(Key::Membership(GroupId::parse(group).unwrap(), id(user))).unwrap()
+    }
+
     pub(crate) fn apply(&mut self, changes: &[Change]) {
         for change in changes {
             apply(self, change);
@@ -83,6 +95,8 @@ impl Memory {
             Key::Conversation(_) => Record::Conversation(Conversation::default()),
             Key::Ring(..) => Record::Ring(Ring::default()),
             Key::Receipt { .. } => Record::Receipt(Receipt::default()),
+            Key::Group(_) => Record::Group(Group::default()),
+            Key::Membership(..) => Record::Membership(Membership::default()),
         };
         self.records.entry(key).or_insert(record);
     }
@@ -105,6 +119,12 @@ impl View for Memory {
     fn receipt(&self, owner: &UserId, chat: &ChatName) -> Result<&Receipt, Missing> {
         self.get_receipt(Key::Receipt { owner: owner.clone(), chat: chat.clone() })
     }
+    fn group(&self, id: &GroupId) -> Result<&Group, Missing> {
+        self.get_group(Key::Group(id.clone()))
+    }
+    fn membership(&self, group: &GroupId, user: &UserId) -> Result<&Membership, Missing> {
+        self.get_membership(Key::Membership(group.clone(), user.clone()))
+    }
 }
 
 impl Records for Memory {
@@ -119,5 +139,11 @@ impl Records for Memory {
     }
     fn receipt_mut(&mut self, owner: &UserId, chat: &ChatName) -> &mut Receipt {
         self.put_receipt(Key::Receipt { owner: owner.clone(), chat: chat.clone() })
+    }
+    fn group_mut(&mut self, id: &GroupId) -> &mut Group {
+        self.put_group(Key::Group(id.clone()))
+    }
+    fn membership_mut(&mut self, group: &GroupId, user: &UserId) -> &mut Membership {
+        self.put_membership(Key::Membership(group.clone(), user.clone()))
     }
 }

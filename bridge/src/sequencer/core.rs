@@ -314,16 +314,13 @@ impl Core {
     /// Does it, unless a record is not at hand: then nothing has happened.
     fn run(&mut self, work: &mut Work, now_ms: u64) -> Result<(), Missing> {
         if let Some(command) = &work.command {
-            let guess_wait_ms = match command {
-                Command::Send(send) => self.guesses.wait_ms(&send.caller.user, now_ms),
-                _ => None,
-            };
+            let guess_wait_ms = command.guesses().and_then(|user| self.guesses.wait_ms(user, now_ms));
             let env = Env { now_ms, dev: self.dev, guess_wait_ms };
             let decision = machine::decide(&self.set, command, &env)?;
-            if let (Command::Send(send), Outcome::Refused { refusal, .. }) = (command, &decision.outcome)
+            if let (Some(user), Outcome::Refused { refusal, .. }) = (command.guesses(), &decision.outcome)
                 && refusal.code == ErrorCode::NoSuchUser
             {
-                self.guesses.note(&send.caller.user, now_ms);
+                self.guesses.note(user, now_ms);
             }
             for change in decision.changes {
                 self.carry_out(change);

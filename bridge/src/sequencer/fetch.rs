@@ -4,7 +4,7 @@
 //! waits for them is bounded by the commands that may wait.
 
 use super::names;
-use crate::machine::{Conversation, DecodeError, Key, Receipt, Record, Ring, User};
+use crate::machine::{Conversation, DecodeError, Group, Key, Membership, Receipt, Record, Ring, User};
 use crate::mutation::{Mutation, mutated};
 use chasqui_storage::{KvError, Reader};
 use parking_lot::{Condvar, Mutex};
@@ -49,6 +49,15 @@ pub fn read(reader: &Reader, key: &Key) -> Result<Record, FetchError> {
             let stored = reader.state(&names::receipts(owner), topic.as_bytes())?;
             let receipt = stored.map(|(position, stored)| Receipt::decode(position, &stored)).transpose()?;
             Record::Receipt(receipt.unwrap_or_default())
+        }
+        Key::Group(group) => {
+            let stored = reader.get(&names::group_record(group))?;
+            Record::Group(stored.map(|stored| Group::decode(&stored)).transpose()?.unwrap_or_default())
+        }
+        Key::Membership(group, user) => {
+            let stored = reader.get(&names::membership_record(group, user))?;
+            let membership = stored.map(|stored| Membership::decode(&stored)).transpose()?;
+            Record::Membership(membership.unwrap_or_default())
         }
     })
 }

@@ -1,6 +1,6 @@
 //! How the machine's things are named in the store. Names are on disk: they never change.
 
-use chasqui_proto::{ChatName, ConversationId, DeviceId, UserId};
+use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
 use chasqui_storage::{LogId, RecordKey};
 use smallvec::SmallVec;
 
@@ -51,6 +51,16 @@ pub(super) fn conversation_record(conversation: &ConversationId) -> RecordKey {
     RecordKey::record(&name)
 }
 
+/// The record of a group.
+pub(crate) fn group_record(group: &GroupId) -> RecordKey {
+    RecordKey::record(&joined(&[b"g/", group.as_bytes()]))
+}
+
+/// The record of what a user has to do with a group.
+pub(super) fn membership_record(group: &GroupId, user: &UserId) -> RecordKey {
+    RecordKey::record(&joined(&[b"m/", group.as_bytes(), b"/", user.as_bytes()]))
+}
+
 /// The ring of a device's accepted messages.
 pub(super) fn ring(user: &UserId, device: &DeviceId) -> SmallVec<[u8; 96]> {
     joined(&[b"sent/", user.as_bytes(), b"/", device.as_bytes()])
@@ -70,6 +80,10 @@ mod tests {
         assert_eq!(receipt_topic(&alice, &ChatName::User(bob)), "u/alice/receipts/u/bob");
         assert_eq!(user_record(&alice).record_id(), Some(&b"u/alice"[..]));
         assert_eq!(conversation_record(&direct).record_id(), Some(&b"c/d/alice/bob"[..]));
+        let hikers = GroupId::parse("hikers").unwrap();
+        assert_eq!(group_record(&hikers).record_id(), Some(&b"g/hikers"[..]));
+        assert_eq!(membership_record(&hikers, &alice).record_id(), Some(&b"m/hikers/alice"[..]));
+        assert_eq!(conversation(&ConversationId::Group(hikers)).as_bytes(), b"c/g/hikers");
         assert_eq!(&ring(&alice, &DeviceId::parse("phone").unwrap())[..], b"sent/alice/phone");
     }
 }

@@ -8,10 +8,10 @@ use super::names;
 use super::set::Changed;
 use super::table::Slot;
 use super::tails::Tails;
-use crate::machine::{Change, Conversation, Receipt, User};
+use crate::machine::{Change, Conversation, Group, Membership, Receipt, User};
 use bytes::Bytes;
 use chasqui_proto::limits::DEDUPE_IDS_PER_DEVICE;
-use chasqui_proto::{ChatName, ConversationId, UserId};
+use chasqui_proto::{ChatName, ConversationId, GroupId, UserId};
 use chasqui_storage::Batch;
 
 /// Writes what is written as it comes.
@@ -35,7 +35,9 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
         | Change::AttachDevice { .. }
         | Change::DetachDevice { .. }
         | Change::MoveCursor { .. }
-        | Change::PutReceipt { .. } => {}
+        | Change::PutReceipt { .. }
+        | Change::PutGroup { .. }
+        | Change::PutMembership { .. } => {}
     }
 }
 
@@ -79,5 +81,17 @@ impl Changed for AtEnd<'_> {
             previous,
         );
         self.tails.receipt(owner, chat, value.position, Bytes::copy_from_slice(self.buffer));
+    }
+
+    fn group(&mut self, Slot { key, value, .. }: &Slot<GroupId, Group>) {
+        self.buffer.clear();
+        value.encode(self.buffer);
+        self.batch.put(&names::group_record(key), self.buffer);
+    }
+
+    fn membership(&mut self, Slot { key: (group, user), value, .. }: &Slot<(GroupId, UserId), Membership>) {
+        self.buffer.clear();
+        value.encode(self.buffer);
+        self.batch.put(&names::membership_record(group, user), self.buffer);
     }
 }

@@ -8,8 +8,10 @@
 //! that need much could wait for each other's records for ever.
 
 use super::table::{Evictable, Kept, Slot, Table};
-use crate::machine::{Conversation, Key, Missing, Receipt, Record, Records, Ring, User, View};
-use chasqui_proto::{ChatName, ConversationId, DeviceId, UserId};
+use crate::machine::{
+    Conversation, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, User, View,
+};
+use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
 
 impl Kept for User {
     fn weight(&self) -> usize {
@@ -34,9 +36,21 @@ impl Kept for Ring {
     }
 }
 
+impl Kept for Group {
+    fn weight(&self) -> usize {
+        Group::weight(self)
+    }
+}
+
+impl Kept for Membership {
+    fn weight(&self) -> usize {
+        Membership::weight(self)
+    }
+}
+
 impl Kept for Receipt {
     fn weight(&self) -> usize {
-        0
+        Receipt::weight(self)
     }
 
     /// Where it stood in its owner's receipts.
@@ -45,12 +59,17 @@ impl Kept for Receipt {
     }
 }
 
+/// How many tables there are, for the hand.
+const TABLES: u8 = 6;
+
 /// The records at hand.
 pub(super) struct WorkingSet {
     users: Table<UserId, User>,
     conversations: Table<ConversationId, Conversation>,
     rings: Table<(UserId, DeviceId), Ring>,
     receipts: Table<(UserId, ChatName), Receipt>,
+    groups: Table<GroupId, Group>,
+    memberships: Table<(GroupId, UserId), Membership>,
     /// The batch that is being filled; counts from 1.
     batch: u64,
     /// Which table the hand is at, and where.
@@ -62,6 +81,8 @@ pub(super) trait Changed {
     fn user(&mut self, slot: &Slot<UserId, User>);
     fn conversation(&mut self, slot: &Slot<ConversationId, Conversation>);
     fn receipt(&mut self, slot: &Slot<(UserId, ChatName), Receipt>);
+    fn group(&mut self, slot: &Slot<GroupId, Group>);
+    fn membership(&mut self, slot: &Slot<(GroupId, UserId), Membership>);
 }
 
 impl WorkingSet {
@@ -71,6 +92,8 @@ impl WorkingSet {
             conversations: Table::new(),
             rings: Table::new(),
             receipts: Table::new(),
+            groups: Table::new(),
+            memberships: Table::new(),
             batch: 1,
             hand: (0, 0),
         }
@@ -83,12 +106,22 @@ impl WorkingSet {
 
     /// Bytes that the records take.
     pub(super) fn weight(&self) -> usize {
-        self.users.weight() + self.conversations.weight() + self.rings.weight() + self.receipts.weight()
+        self.users.weight()
+            + self.conversations.weight()
+            + self.rings.weight()
+            + self.receipts.weight()
+            + self.groups.weight()
+            + self.memberships.weight()
     }
 
     /// How many records are at hand.
     pub(super) fn len(&self) -> usize {
-        self.users.len() + self.conversations.len() + self.rings.len() + self.receipts.len()
+        self.users.len()
+            + self.conversations.len()
+            + self.rings.len()
+            + self.receipts.len()
+            + self.groups.len()
+            + self.memberships.len()
     }
 
     /// Puts a fetched record at hand.
@@ -103,6 +136,10 @@ impl WorkingSet {
             (Key::Receipt { owner, chat }, Record::Receipt(receipt)) => {
                 self.receipts.insert(batch, (owner, chat), receipt);
             }
+            (Key::Group(id), Record::Group(group)) => self.groups.insert(batch, id, group),
+            (Key::Membership(group, user), Record::Membership(membership)) => {
+                self.memberships.insert(batch, (group, user), membership);
+            }
             (key, _) => unreachable!("a fetch brings the kind of record it was asked for: {key:?}"),
         }
     }
@@ -114,6 +151,8 @@ impl WorkingSet {
         // What was pushed to a ring is in the batch already.
         self.rings.drain_changed(|_| {});
         self.receipts.drain_changed(|slot| out.receipt(slot));
+        self.groups.drain_changed(|slot| out.group(slot));
+        self.memberships.drain_changed(|slot| out.membership(slot));
         self.batch += 1;
     }
 
@@ -128,17 +167,21 @@ impl WorkingSet {
                 0 => self.users.len(),
                 1 => self.conversations.len(),
                 2 => self.rings.len(),
-                _ => self.receipts.len(),
+                3 => self.receipts.len(),
+                4 => self.groups.len(),
+                _ => self.memberships.len(),
             };
             if place >= len {
-                self.hand = ((table + 1) % 4, 0);
+                self.hand = ((table + 1) % TABLES, 0);
                 continue;
             }
             let evicted = match table {
                 0 => self.users.sweep(place, may),
                 1 => self.conversations.sweep(place, may),
                 2 => self.rings.sweep(place, may),
-                _ => self.receipts.sweep(place, may),
+                3 => self.receipts.sweep(place, may),
+                4 => self.groups.sweep(place, may),
+                _ => self.memberships.sweep(place, may),
             };
             if !evicted {
                 self.hand.1 += 1;
@@ -167,6 +210,16 @@ impl View for WorkingSet {
         let missing = || Missing::one(Key::Receipt { owner: owner.clone(), chat: chat.clone() });
         self.receipts.get((owner, chat), is).ok_or_else(missing)
     }
+
+    fn group(&self, id: &GroupId) -> Result<&Group, Missing> {
+        self.groups.get(id, |key| key == id).ok_or_else(|| Missing::one(Key::Group(id.clone())))
+    }
+
+    fn membership(&self, group: &GroupId, user: &UserId) -> Result<&Membership, Missing> {
+        let is = |key: &(GroupId, UserId)| key.0 == *group && key.1 == *user;
+        let missing = || Missing::one(Key::Membership(group.clone(), user.clone()));
+        self.memberships.get((group, user), is).ok_or_else(missing)
+    }
 }
 
 const READ_FIRST: &str = "a change names only records that were read to decide it, and those are at hand";
@@ -189,6 +242,15 @@ impl Records for WorkingSet {
         let is = |key: &(UserId, ChatName)| key.0 == *owner && key.1 == *chat;
         self.receipts.get_mut(self.batch, (owner, chat), is).expect(READ_FIRST)
     }
+
+    fn group_mut(&mut self, id: &GroupId) -> &mut Group {
+        self.groups.get_mut(self.batch, id, |key| key == id).expect(READ_FIRST)
+    }
+
+    fn membership_mut(&mut self, group: &GroupId, user: &UserId) -> &mut Membership {
+        let is = |key: &(GroupId, UserId)| key.0 == *group && key.1 == *user;
+        self.memberships.get_mut(self.batch, (group, user), is).expect(READ_FIRST)
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +270,8 @@ mod tests {
         fn user(&mut self, _: &Slot<UserId, User>) {}
         fn conversation(&mut self, _: &Slot<ConversationId, Conversation>) {}
         fn receipt(&mut self, _: &Slot<(UserId, ChatName), Receipt>) {}
+        fn group(&mut self, _: &Slot<GroupId, Group>) {}
+        fn membership(&mut self, _: &Slot<(GroupId, UserId), Membership>) {}
     }
 
     #[test]
@@ -235,7 +299,7 @@ mod tests {
         }
         let limit = set.weight() / 2;
         // One round of the hand takes the marks of the insertion away; then some are looked at.
-        set.evict(0, upto(0), 104);
+        set.evict(0, upto(0), 106);
         for n in 0..40 {
             set.user(&user(n)).unwrap();
         }
@@ -251,6 +315,6 @@ mod tests {
             (size_of::<Slot<UserId, User>>(), size_of::<Slot<ConversationId, Conversation>>());
         let ring = size_of::<Slot<(UserId, DeviceId), Ring>>();
         let receipt = size_of::<Slot<(UserId, ChatName), Receipt>>();
-        assert_eq!((user, conversation, ring, receipt), (168, 128, 184, 176));
+        assert_eq!((user, conversation, ring, receipt), (168, 128, 184, 184));
     }
 }

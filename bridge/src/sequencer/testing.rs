@@ -4,7 +4,7 @@ use super::{Answer, Committed, NewItems, Request, Sink, Unanswered};
 use crate::machine::command::{Acknowledged, Attach, CreateUser, Delivered, Heads, Send};
 use crate::machine::{Ack, Caller, Command, Outcome};
 use bytes::Bytes;
-use chasqui_proto::{ClientMsgId, ConversationId, DeviceId, Outgoing, Seq, UserId};
+use chasqui_proto::{ChatName, ClientMsgId, ConversationId, DeviceId, Outgoing, Seq, UserId};
 use chasqui_storage::Poisoned;
 use parking_lot::{Condvar, Mutex};
 
@@ -34,7 +34,7 @@ pub(super) fn caller(name: &str) -> Caller {
 pub(super) fn text(from: &str, to: &str, id: u64) -> Send {
     let client_msg_id = (id > 0).then(|| ClientMsgId::from_bytes(&id.to_be_bytes()).unwrap());
     let content = Bytes::from_static(b"\x12\x04\x0a\x02hi");
-    Send { caller: caller(from), to: user(to), message: Outgoing { client_msg_id, content } }
+    Send { caller: caller(from), to: ChatName::User(user(to)), message: Outgoing { client_msg_id, content } }
 }
 
 pub(super) fn create(name: &str) -> CreateUser {

@@ -1,7 +1,9 @@
 //! The production sequencer and store without their threads: alice's messages to bob, each on bob's phone and read there.
 
 use chasqui_bridge::machine::command::{Acknowledged, Attach, CreateUser, Delivered, Read, Send};
-use chasqui_bridge::machine::{Ack, Caller, Command, Conversation, Key, Receipt, Record, Ring, User};
+use chasqui_bridge::machine::{
+    Ack, Caller, Command, Conversation, Group, Key, Membership, Receipt, Record, Ring, User,
+};
 use chasqui_bridge::sequencer::{Committed, Core, Request, Sink, Unanswered};
 use chasqui_proto::{ChatName, ClientMsgId, ConversationId, DeviceId, Outgoing, Seq, UserId, v1};
 use chasqui_storage::clock::Clock;
@@ -71,6 +73,8 @@ fn never_written(key: &Key) -> Record {
         Key::Conversation(_) => Record::Conversation(Conversation::default()),
         Key::Ring(..) => Record::Ring(Ring::default()),
         Key::Receipt { .. } => Record::Receipt(Receipt::default()),
+        Key::Group(_) => Record::Group(Group::default()),
+        Key::Membership(..) => Record::Membership(Membership::default()),
     }
 }
 
@@ -109,7 +113,8 @@ impl Drive {
                 let content = v1::Send { body: Some(v1::Body { kind }), ..v1::Send::default() };
                 let client_msg_id = ClientMsgId::from_bytes(&self.sent.to_be_bytes()[2..]).ok();
                 let message = Outgoing { client_msg_id, content: content.encode_to_vec().into() };
-                Send { caller: caller("alice", "u/bob/send"), to: user("bob"), message }.into()
+                Send { caller: caller("alice", "u/bob/send"), to: ChatName::User(user("bob")), message }
+                    .into()
             }
             Step::Delivered(position) => {
                 let conversation = ConversationId::direct(&user("alice"), &user("bob"));
@@ -120,7 +125,7 @@ impl Drive {
             }
             Step::Read(seq) => {
                 let chat = ChatName::User(user("alice"));
-                Read { caller: caller("bob", "do/read"), chat, up_to: Seq(seq) }.into()
+                Read { caller: caller("bob", "do/read"), chat, up_to: Seq(seq), played: false }.into()
             }
         }
     }

@@ -16,7 +16,7 @@ use chasqui_broker::source::SourceId;
 use chasqui_broker::store::{
     Cursors, Due, DueKind, SessionKey, SessionRecord, Store, StoreOp, StoredSubscription, StoredWill,
 };
-use chasqui_proto::{ClientMsgId, DeviceId, Outgoing, UserId, v1};
+use chasqui_proto::{ChatName, ClientMsgId, DeviceId, Outgoing, UserId, v1};
 use chasqui_storage::clock::{Clock, SystemClock};
 use chasqui_storage::{Poisoned, Storage};
 use prost::Message as _;
@@ -102,7 +102,7 @@ fn requests(device: usize, waiting: usize) -> impl Iterator<Item = Request> {
             topic: format!("u/{user}/send").into(),
         };
         let message = Outgoing { client_msg_id: Some(id), ..outgoing };
-        Command::from(Send { caller, to: user.clone(), message })
+        Command::from(Send { caller, to: ChatName::User(user.clone()), message })
     });
     let commands = std::iter::once(Command::from(attach)).chain(sends);
     commands.map(move |command| Request { origin, token: 1, command, extra: None, on_success: None })

@@ -7,7 +7,7 @@ use chasqui_proto::ErrorCode;
 
 /// Topic, payload, and why it is refused.
 fn refusals() -> Vec<(&'static str, Vec<u8>, ErrorCode)> {
-    use ErrorCode::{Forbidden, InvalidPayload, InvalidTopic, NoSuchMessage, NotSupported};
+    use ErrorCode::{Forbidden, InvalidPayload, InvalidTopic, NoSuchMessage};
     vec![
         ("u/bob/in", says("forged"), Forbidden),
         ("json/u/bob/in", says("forged"), Forbidden),
@@ -21,9 +21,10 @@ fn refusals() -> Vec<(&'static str, Vec<u8>, ErrorCode)> {
         ("u/bob", Vec::new(), InvalidTopic),
         ("u/not an id/send", says("hello"), InvalidTopic),
         ("json/plants/fern", Vec::new(), InvalidTopic),
-        ("do/played", Vec::new(), NotSupported),
-        ("g/climbers/typing", Vec::new(), NotSupported),
-        ("g/climbers/send", says("hello"), NotSupported),
+        ("do/played", Vec::new(), InvalidPayload),
+        ("g/climbers/in", says("forged"), Forbidden),
+        ("g/climbers/send", says("hello"), Forbidden),
+        ("do/group.get", Vec::new(), InvalidPayload),
         ("u/bob/send", Vec::new(), InvalidPayload),
         ("u/bob/send", b"\xff\xff\xff".to_vec(), InvalidPayload),
         ("u/bob/send", b"\x0a\x02id".to_vec(), InvalidPayload),
@@ -35,7 +36,7 @@ fn refusals() -> Vec<(&'static str, Vec<u8>, ErrorCode)> {
         ("do/read", read("bob", 1), InvalidPayload),
         ("do/read", read("u/bob", 1), NoSuchMessage),
         ("json/do/read", br#"{"conversation": "u/bob", "upToSeq": "1"}"#.to_vec(), NoSuchMessage),
-        ("do/read", read("g/climbers", 1), NotSupported),
+        ("do/read", read("g/climbers", 1), NoSuchMessage),
     ]
 }
 

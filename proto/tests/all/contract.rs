@@ -93,9 +93,7 @@ fn every_row_of_the_grammar_is_documented_and_every_documented_row_parses() {
 fn every_verb_is_documented() {
     let expected: Vec<Vec<String>> = Verb::ALL
         .iter()
-        .map(|verb| {
-            vec![format!("`do/{}`", verb.name()), format!("`{}`", verb.payload()), mark(verb.built())]
-        })
+        .map(|verb| vec![format!("`do/{}`", verb.name()), format!("`{}`", verb.payload())])
         .collect();
     let written: Vec<Vec<String>> = table(section(&document(), "### Verbs"))
         .into_iter()
@@ -121,7 +119,25 @@ fn round_trip(message: &str, example: &str) -> Result<Vec<u8>, json::JsonError> 
             }
         };
     }
-    by_name!(Send, Event, Read, Played, Reply, Receipt, Typing, Presence, Profile, GroupInfo)
+    by_name!(
+        Send,
+        Event,
+        Read,
+        Played,
+        Reply,
+        Receipt,
+        Typing,
+        Presence,
+        Profile,
+        GroupInfo,
+        GroupCreate,
+        GroupUpdate,
+        GroupConfigure,
+        GroupUsers,
+        GroupNamed,
+        GroupInvite,
+        GroupJoin
+    )
 }
 
 #[test]

@@ -55,6 +55,7 @@ fn the_reader_gets_what_the_sender_wrote_under_the_same_numbers() {
     assert_eq!(sent.client_msg_id.unwrap().as_bytes(), b"id");
     let got = message(&deliver(&sent.content, None));
     let expected = v1::Message {
+        change: None,
         client_msg_id: Bytes::new(),
         body: send.body,
         reply_to: send.reply_to,

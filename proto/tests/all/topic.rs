@@ -91,9 +91,13 @@ fn clients_publish_commands_and_signals_only() {
 }
 
 #[test]
-fn only_built_verbs_are_served() {
-    assert!(Topic::Do(Verb::Read).built());
-    assert!(!Topic::Do(Verb::Played).built());
+fn each_verb_has_a_name_of_its_own() {
+    for verb in Verb::ALL {
+        let topic = Topic::Do(verb);
+        assert_eq!(Topic::parse(&topic.to_string()), Ok(topic.clone()));
+        assert!(topic.built());
+    }
+    assert_eq!(Topic::parse("do/group"), Err(TopicError::UnknownVerb));
 }
 
 fn user() -> impl Strategy<Value = UserId> {

@@ -20,7 +20,7 @@ impl CreateUser {
 }
 
 /// Takes a user away, with their devices and what waits in their inbox. Conversations stay with the other
-/// side. Positions go on where they were if the name is used again.
+/// side. Positions go on where they were if the name is used again; in groups, who comes under it is somebody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoveUser {
     /// Their name.
@@ -72,8 +72,15 @@ mod tests {
         memory.set_user("alice", alice);
         act(&mut memory, RemoveUser { user: user("alice") }, &env());
         act(&mut memory, CreateUser { user: user("alice") }, &env());
-        let expected =
-            User { exists: true, inbox_head: 9, trimmed: 9, floor: 9, state_head: 5, ..User::default() };
+        let expected = User {
+            exists: true,
+            inbox_head: 9,
+            trimmed: 9,
+            floor: 9,
+            state_head: 5,
+            lives: 1,
+            ..User::default()
+        };
         assert_eq!(memory.user("alice"), &expected);
     }
 }

@@ -1,9 +1,12 @@
 //! `Delivered`: a device has acknowledged inbox entries, so its cursor moves and the senders are told.
 
+use super::group::is_alive;
+use super::group::receipts::{Moved, Which};
 use super::{Decision, Missing, View};
-use crate::machine::{Change, Env, Mark, Outcome, Receipt};
+use crate::machine::record::{Group, Membership};
+use crate::machine::{Change, Env, Mark, Outcome, Receipt, User};
 use crate::mutation::{Mutation, mutated};
-use chasqui_proto::{ChatName, ConversationId, DeviceId, Seq, UserId};
+use chasqui_proto::{ConversationId, DeviceId, GroupId, Seq, UserId};
 use smallvec::SmallVec;
 
 /// A device has every entry of its user's inbox up to a position.
@@ -38,6 +41,21 @@ struct News<'a> {
     sender: &'a UserId,
     conversation: &'a ConversationId,
     seq: Seq,
+}
+
+/// Where the receipts of senders stand: one who is told of several conversations is so at one position after the other.
+#[derive(Default)]
+struct Positions<'a>(SmallVec<[(&'a UserId, u64); 4]>);
+
+impl<'a> Positions<'a> {
+    /// The position of the last receipt that a sender has; to be counted on by who gives them another.
+    fn next(&mut self, sender: &'a UserId, owner: &User) -> &mut u64 {
+        let at = self.0.iter().position(|(other, _)| *other == sender).unwrap_or_else(|| {
+            self.0.push((sender, owner.state_head));
+            self.0.len() - 1
+        });
+        &mut self.0[at].1
+    }
 }
 
 impl Delivered {
@@ -76,28 +94,79 @@ impl Delivered {
         changes: &mut Vec<Change>,
     ) -> Result<(), Missing> {
         let mut missing = Missing::default();
-        let mut positions: SmallVec<[(&UserId, u64); 4]> = SmallVec::new();
-        for News { sender, conversation, seq } in self.news(floor, up_to) {
+        let news = self.news(floor, up_to);
+        let mut positions = Positions::default();
+        for News { sender, conversation, seq } in &news {
             let Some(chat) = conversation.name_for(sender) else { continue };
             let owner = missing.note(view.user(sender));
             let receipt = missing.note(view.receipt(sender, &chat));
+            let moved = match conversation {
+                ConversationId::Direct(_) => None,
+                ConversationId::Group(group) => match missing.note(self.moved_in(view, group, &news, env)) {
+                    Some(moved) => Some(moved),
+                    None => continue,
+                },
+            };
             let (Some(owner), Some(receipt)) = (owner, receipt) else { continue };
-            if !owner.exists || !matches!(chat, ChatName::User(_)) || seq <= receipt.delivered.up_to {
+            if !owner.exists {
                 continue;
             }
-            // A sender who is told of several conversations is so at one position after the other.
-            let at = positions.iter().position(|(other, _)| *other == sender).unwrap_or_else(|| {
-                positions.push((sender, owner.state_head));
-                positions.len() - 1
-            });
-            positions[at].1 += 1;
-            let position = positions[at].1;
-            let told = if mutated(Mutation::TellsAheadOfDelivery) { seq.next() } else { seq };
-            let delivered = Mark { up_to: told, at_ms: env.now_ms };
-            let receipt = Receipt { position, delivered, ..receipt.clone() };
-            changes.push(Change::PutReceipt { owner: sender.clone(), chat, receipt });
+            match moved {
+                None if *seq > receipt.delivered.up_to => {
+                    let position = positions.next(sender, owner);
+                    *position += 1;
+                    let told = if mutated(Mutation::TellsAheadOfDelivery) { seq.next() } else { *seq };
+                    let delivered = Mark { up_to: told, at_ms: env.now_ms };
+                    let receipt = Receipt { position: *position, delivered, ..receipt.clone() };
+                    changes.push(Change::PutReceipt { owner: (*sender).clone(), chat, receipt });
+                }
+                Some((group, moved)) if *seq > moved.before => {
+                    let members = [group.member(&self.user), group.member(sender)];
+                    if let [Some(_), Some(member)] = members
+                        && is_alive(member, owner, env.dev)
+                    {
+                        let position = positions.next(sender, owner);
+                        changes.extend(moved.tell(group, sender, *seq, receipt, position));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut groups: SmallVec<[&GroupId; 2]> = SmallVec::new();
+        for News { conversation, .. } in &news {
+            if let ConversationId::Group(group) = conversation
+                && !groups.contains(&group)
+            {
+                groups.push(group);
+                if let Some((_, moved)) = missing.note(self.moved_in(view, group, &news, env))
+                    && let Some(membership) = missing.note(view.membership(group, &self.user))
+                    && moved.mark.up_to > moved.before
+                {
+                    let to = Membership { delivered: moved.mark, ..membership.clone() };
+                    changes.push(Change::PutMembership { group: group.clone(), user: self.user.clone(), to });
+                }
+            }
         }
         if missing.0.is_empty() { Ok(()) } else { Err(missing) }
+    }
+
+    /// How far this user's mark in a group moves.
+    fn moved_in<'a>(
+        &'a self,
+        view: &'a impl View,
+        group_id: &'a GroupId,
+        news: &[News<'_>],
+        env: &Env,
+    ) -> Result<(&'a Group, Moved<'a>), Missing> {
+        let mut missing = Missing::default();
+        let group = missing.note(view.group(group_id));
+        let membership = missing.note(view.membership(group_id, &self.user));
+        let (Some(group), Some(membership)) = (group, membership) else { return Err(missing) };
+        let here = |one: &&News<'_>| matches!(one.conversation, ConversationId::Group(id) if id == group_id);
+        let up_to = news.iter().filter(here).map(|one| one.seq).max().unwrap_or_default();
+        let mark = Mark { up_to, at_ms: env.now_ms };
+        let before = membership.delivered.up_to;
+        Ok((group, Moved { group: group_id, member: &self.user, which: Which::Delivered, before, mark }))
     }
 
     /// The newest message of each conversation and sender within (floor, `up_to`], own ones left out.
@@ -127,9 +196,9 @@ impl Delivered {
 #[allow(clippy::type_complexity)] // The types of tables of cases.
 mod tests {
     use super::*;
+    use crate::machine::Device;
     use crate::machine::command::tests::{NOW_MS, act, chat, device, env, is_quiet, user};
     use crate::machine::testing::Memory;
-    use crate::machine::{Device, User};
 
     /// bob's inbox has ten entries, some device had the first four.
     fn memory(devices: &[(&str, u64)]) -> Memory {

@@ -6,6 +6,7 @@
 mod account;
 mod attach;
 mod delivered;
+mod group;
 mod heads;
 mod read;
 mod reject;
@@ -14,8 +15,13 @@ mod send;
 use super::{Decision, Missing, View};
 pub use account::{CreateUser, RemoveUser};
 pub use attach::{Attach, Detach};
-use chasqui_proto::{DeviceId, UserId};
+use chasqui_proto::{ChatName, DeviceId, UserId};
 pub use delivered::{Acknowledged, Delivered};
+pub use group::receipts::Which;
+pub use group::{
+    GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave, GroupRemove, GroupRoles,
+    InviteAction, NewSettings, NewText, Role,
+};
 pub use heads::Heads;
 pub use read::Read;
 pub use reject::Reject;
@@ -35,6 +41,15 @@ pub enum Command {
     Heads(Heads),
     CreateUser(CreateUser),
     RemoveUser(RemoveUser),
+    GroupCreate(Box<GroupCreate>),
+    GroupEdit(Box<GroupEdit>),
+    GroupAdd(GroupAdd),
+    GroupRemove(GroupRemove),
+    GroupRoles(GroupRoles),
+    GroupLeave(GroupLeave),
+    GroupInvite(GroupInvite),
+    GroupJoin(GroupJoin),
+    GroupGet(GroupGet),
 }
 
 /// Who published a command: known from the connection, never from the payload.
@@ -63,6 +78,18 @@ pub enum Ack {
     Nothing,
 }
 
+impl Command {
+    /// Who asks, if the command names users who may not be there: asking for many of them is how one would list users.
+    pub fn guesses(&self) -> Option<&UserId> {
+        match self {
+            Command::Send(Send { caller, to: ChatName::User(_), .. })
+            | Command::GroupAdd(GroupAdd { caller, .. }) => Some(&caller.user),
+            Command::GroupCreate(create) => Some(&create.caller.user),
+            _ => None,
+        }
+    }
+}
+
 impl Ack {
     /// Whether it can carry the number of a message.
     fn has_number(self) -> bool {
@@ -82,7 +109,7 @@ pub(crate) mod tests {
     use super::super::testing::Memory;
     use super::super::{Change, Decision, Env, Outcome};
     use super::*;
-    use chasqui_proto::{ChatName, Refusal};
+    use chasqui_proto::Refusal;
 
     pub(crate) const NOW_MS: u64 = 1_795_000_000_000;
 
@@ -152,3 +179,19 @@ macro_rules! into_command {
 }
 
 into_command!(Send, Delivered, Read, Reject, Attach, Detach, Heads, CreateUser, RemoveUser);
+into_command!(GroupAdd, GroupRemove, GroupRoles, GroupLeave, GroupInvite, GroupJoin, GroupGet);
+
+impl From<GroupCreate> for Command {
+    fn from(command: GroupCreate) -> Command {
+        Command::GroupCreate(Box::new(command))
+    }
+}
+
+impl From<GroupEdit> for Command {
+    fn from(command: GroupEdit) -> Command {
+        Command::GroupEdit(Box::new(command))
+    }
+}
+
+// It waits in queues by the thousand: what is rare and large is boxed.
+const _: () = assert!(size_of::<Command>() <= 232);

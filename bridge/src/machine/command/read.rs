@@ -1,12 +1,14 @@
-//! `Read`: a user says how far they have read a conversation.
+//! `Read`: a user says how far they have read, or played, a conversation.
 
+use super::group::Scene;
+use super::group::receipts::{self, Moved, Which};
 use super::reject::refuse;
 use super::{Caller, Decision, Missing, View};
 use crate::machine::{Change, Env, Mark, Outcome, Receipt};
 use crate::mutation::{Mutation, mutated};
-use chasqui_proto::{ChatName, ConversationId, ErrorCode, Refusal, Seq};
+use chasqui_proto::{ChatName, ConversationId, ErrorCode, GroupId, Seq, UserId};
 
-/// A user has read a conversation up to a message.
+/// A user has read, or played, a conversation up to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
     /// Who.
@@ -15,14 +17,20 @@ pub struct Read {
     pub chat: ChatName,
     /// The last message they read. Less than was said before changes nothing.
     pub up_to: Seq,
+    /// Whether it is voice notes that were played.
+    pub played: bool,
 }
 
 impl Read {
     pub(crate) fn decide(&self, view: &impl View, env: &Env) -> Result<Decision, Missing> {
+        match &self.chat {
+            ChatName::User(peer) => self.of_user(peer, view, env),
+            ChatName::Group(group) => self.in_group(group, view, env),
+        }
+    }
+
+    fn of_user(&self, peer_id: &UserId, view: &impl View, env: &Env) -> Result<Decision, Missing> {
         let me = &self.caller.user;
-        let ChatName::User(peer_id) = &self.chat else {
-            return refuse(view, &self.caller, None, ErrorCode::NotSupported.into());
-        };
         let own_name = ChatName::User(me.clone());
         let mut missing = Missing::default();
         let user = missing.note(view.user(me));
@@ -33,25 +41,60 @@ impl Read {
         else {
             return Err(missing);
         };
-
         if self.up_to > conversation.head {
-            let refusal = Refusal::from(ErrorCode::NoSuchMessage);
-            return refuse(view, &self.caller, None, refusal);
+            return refuse(view, &self.caller, None, ErrorCode::NoSuchMessage.into());
         }
         // While either side hides its reading nothing is remembered either, so that switching on later does
         // not show it.
         let hidden = user.hides_reads || peer.hides_reads;
+        let before = if self.played { receipt.played } else { receipt.read };
+        let said = self.up_to <= before.up_to && !mutated(Mutation::TellsOlderReads);
         // Notes to oneself have no other side.
-        let said = self.up_to <= receipt.read.up_to && !mutated(Mutation::TellsOlderReads);
         if hidden || me == peer_id || !peer.exists || said {
             return Ok(Decision::only(Outcome::Done));
         }
-        let read = Mark { up_to: self.up_to, at_ms: env.now_ms };
-        let receipt = Receipt { position: peer.state_head + 1, read, ..receipt.clone() };
+        let mut receipt = Receipt { position: peer.state_head + 1, ..receipt.clone() };
+        *(if self.played { &mut receipt.played } else { &mut receipt.read }) = self.mark(env);
         Ok(Decision {
             changes: vec![Change::PutReceipt { owner: peer_id.clone(), chat: own_name, receipt }],
             outcome: Outcome::Done,
         })
+    }
+
+    fn in_group(&self, group_id: &GroupId, view: &impl View, env: &Env) -> Result<Decision, Missing> {
+        let mut missing = Missing::default();
+        let scene = missing.note(Scene::load(view, &self.caller, group_id));
+        let membership = missing.note(view.membership(group_id, &self.caller.user));
+        let (Some(scene), Some(membership)) = (scene, membership) else { return Err(missing) };
+        let seen =
+            if scene.me().is_some() { self.up_to <= scene.head() } else { membership.covers(self.up_to) };
+        if !seen {
+            return refuse(view, &self.caller, None, ErrorCode::NoSuchMessage.into());
+        }
+        let before = if self.played { membership.played } else { membership.read };
+        if scene.me().is_none() || scene.hides_reads() || self.up_to <= before.up_to {
+            return Ok(Decision::only(Outcome::Done));
+        }
+        let moved = Moved {
+            group: group_id,
+            member: &self.caller.user,
+            which: if self.played { Which::Played } else { Which::Read },
+            before: before.up_to,
+            mark: self.mark(env),
+        };
+        let mut changes = receipts::said(view, scene.group(), &moved, env)?;
+        let mut membership = membership.clone();
+        *(if self.played { &mut membership.played } else { &mut membership.read }) = self.mark(env);
+        changes.push(Change::PutMembership {
+            group: group_id.clone(),
+            user: self.caller.user.clone(),
+            to: membership,
+        });
+        Ok(Decision { changes, outcome: Outcome::Done })
+    }
+
+    fn mark(&self, env: &Env) -> Mark {
+        Mark { up_to: self.up_to, at_ms: env.now_ms }
     }
 }
 
@@ -72,7 +115,7 @@ mod tests {
     }
 
     fn read(chat: ChatName, up_to: u64) -> Read {
-        Read { caller: caller("bob", "phone"), chat, up_to: Seq(up_to) }
+        Read { caller: caller("bob", "phone"), chat, up_to: Seq(up_to), played: false }
     }
 
     #[test]
@@ -96,7 +139,7 @@ mod tests {
         let rows = [
             ("a message not there yet", chat("alice"), 11, ErrorCode::NoSuchMessage),
             ("a conversation not there", chat("carol"), 1, ErrorCode::NoSuchMessage),
-            ("a group", group, 1, ErrorCode::NotSupported),
+            ("a group one is no member of", group, 1, ErrorCode::NoSuchMessage),
         ];
         for (what, chat, up_to, code) in rows {
             let decision = act(&mut memory(), read(chat, up_to), &env());
@@ -126,7 +169,8 @@ mod tests {
     #[test]
     fn notes_to_oneself_and_removed_users_have_nobody_to_show_it_to() {
         let mut memory = memory();
-        let own = Read { caller: caller("alice", "phone"), chat: chat("alice"), up_to: Seq(5) };
+        let own =
+            Read { caller: caller("alice", "phone"), chat: chat("alice"), up_to: Seq(5), played: false };
         assert!(is_quiet(&act(&mut memory, own, &env())));
         memory.set_user("alice", User::default());
         assert!(is_quiet(&act(&mut memory, read(chat("alice"), 5), &env())));

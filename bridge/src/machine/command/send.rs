@@ -1,35 +1,42 @@
-//! `Send`: a message to another user, or a note to oneself.
+//! `Send`: a message to another user or to a group, or a note to oneself.
 
 use super::reject::refuse;
-use super::{Caller, Decision, Missing, View};
+use super::{Caller, Decision, Missing, View, group};
 use crate::entry::NewMessage;
 use crate::machine::record::{Conversation, RingItem, User};
 use crate::machine::stored::StoredMessage;
 use crate::machine::{Change, Env, Outcome};
 use chasqui_proto::{ChatName, ConversationId, ErrorCode, Outgoing, Refusal, UserId};
 
-/// A message to another user, or a note to oneself.
+/// A message to another user or to a group, or a note to oneself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Send {
     /// Who sends it.
     pub caller: Caller,
     /// For whom.
-    pub to: UserId,
+    pub to: ChatName,
     /// What is said, and the device's id for it.
     pub message: Outgoing,
 }
 
 impl Send {
     pub(crate) fn decide(&self, view: &impl View, env: &Env) -> Result<Decision, Missing> {
+        match &self.to {
+            ChatName::User(to) => self.to_user(to, view, env),
+            ChatName::Group(group) => group::send::decide(self, group, view, env),
+        }
+    }
+
+    fn to_user(&self, to: &UserId, view: &impl View, env: &Env) -> Result<Decision, Missing> {
         let from = &self.caller.user;
-        let to_self = *from == self.to;
-        let conversation_id = ConversationId::direct(from, &self.to);
+        let to_self = from == to;
+        let conversation_id = ConversationId::direct(from, to);
         // A retry is recognised by its device and its id; without either there is nothing to recognise it by.
         let named = self.caller.device.as_ref().zip(self.message.client_msg_id.as_ref());
 
         let mut missing = Missing::default();
         let sender = missing.note(view.user(from));
-        let recipient = missing.note(view.user(&self.to));
+        let recipient = missing.note(view.user(to));
         let conversation = missing.note(view.conversation(&conversation_id));
         let ring = named
             .and_then(|(device, id)| missing.note(view.ring(from, device)).map(|ring| (ring, device, id)));
@@ -58,17 +65,18 @@ impl Send {
             changes.push(Change::CreateUser { user: from.clone() });
         }
         if !recipient.exists && !to_self {
-            changes.push(Change::CreateUser { user: self.to.clone() });
+            changes.push(Change::CreateUser { user: to.clone() });
         }
-        let own_chat = ChatName::User(self.to.clone());
         let own = NewMessage {
-            chat: &own_chat,
+            chat: &self.to,
             sender: (!to_self).then_some(from),
             seq,
+            prev_seq: None,
             time_ms,
             client_msg_id: id,
             from_device: self.caller.device.as_ref().map(|device| (device, !self.caller.ack.has_number())),
             content,
+            whole: false,
         };
         if to_self {
             // There is one inbox, and other devices of its owner may yet come: the note is always in it.
@@ -77,7 +85,7 @@ impl Send {
             let chat = ChatName::User(from.clone());
             let received =
                 NewMessage { chat: &chat, sender: None, client_msg_id: None, from_device: None, ..own };
-            changes.push(append(&self.to, recipient, &received));
+            changes.push(append(to, recipient, &received));
             if self.sender_needs_entry(sender) {
                 changes.push(append(from, sender, &own));
             }
@@ -110,7 +118,7 @@ impl Send {
 
     /// Whether some device of the sender is to see the message: another one, or the sending one, whose
     /// acknowledgement cannot carry the number.
-    fn sender_needs_entry(&self, sender: &User) -> bool {
+    pub(super) fn sender_needs_entry(&self, sender: &User) -> bool {
         sender.devices.iter().any(|device| match &self.caller.device {
             Some(sending) if *sending == device.id => !self.caller.ack.has_number(),
             _ => true,
@@ -145,7 +153,7 @@ mod tests {
     }
 
     fn send(caller: Caller, to: &str, id: Option<&[u8]>) -> Send {
-        Send { caller, to: user(to), message: says("hello", id) }
+        Send { caller, to: chat(to), message: says("hello", id) }
     }
 
     /// alice and bob exist; bob's phone is attached.
@@ -376,7 +384,7 @@ mod tests {
             Key::Ring(user("alice"), device("phone")),
         ];
         assert_eq!(missing.0, expected);
-        let read = Read { caller: caller("alice", "phone"), chat: chat("bob"), up_to: Seq(1) };
+        let read = Read { caller: caller("alice", "phone"), chat: chat("bob"), up_to: Seq(1), played: false };
         assert!(!decide(&memory, &read.into(), &env()).unwrap_err().0.is_empty());
     }
 }

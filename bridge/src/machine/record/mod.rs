@@ -6,13 +6,21 @@
 //! its place in the sequencer's working set.
 
 mod conversation;
+mod group;
+mod membership;
 mod receipt;
 mod ring;
 mod user;
 
-use chasqui_proto::{ChatName, ConversationId, DeviceId, UserId};
+use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
 pub use conversation::Conversation;
-pub use receipt::{Mark, Receipt};
+#[cfg(test)]
+pub(crate) use group::tests::arbitrary as arbitrary_group;
+pub use group::{Group, Member, Settings};
+#[cfg(test)]
+pub(crate) use membership::tests::arbitrary as arbitrary_membership;
+pub use membership::{Membership, Stay};
+pub use receipt::{Counts, Mark, MemberMarks, Members, Receipt};
 pub use ring::{Ring, RingItem};
 pub use user::{Device, User};
 
@@ -25,6 +33,10 @@ pub enum Key {
     Conversation(ConversationId),
     /// The [`Ring`] of a user's device.
     Ring(UserId, DeviceId),
+    /// A [`Group`].
+    Group(GroupId),
+    /// The [`Membership`] of a user in a group.
+    Membership(GroupId, UserId),
     /// The [`Receipt`] that `owner` sees for the chat they call `chat`.
     Receipt {
         /// Whose messages it is about.
@@ -43,6 +55,10 @@ pub enum Record {
     Conversation(Conversation),
     /// See [`Ring`].
     Ring(Ring),
+    /// See [`Group`].
+    Group(Group),
+    /// See [`Membership`].
+    Membership(Membership),
     /// See [`Receipt`].
     Receipt(Receipt),
 }

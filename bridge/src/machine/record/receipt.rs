@@ -6,7 +6,7 @@
 
 use crate::machine::codec::DecodeError;
 use bytes::Bytes;
-use chasqui_proto::{Seq, v1};
+use chasqui_proto::{Seq, UserId, v1};
 use prost::Message;
 
 const VERSION: u8 = 1;
@@ -20,6 +20,43 @@ pub struct Mark {
     pub at_ms: u64,
 }
 
+/// How far the members of a group are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Members {
+    /// Each of those who are anywhere yet, in the order of their ids.
+    Named(Vec<MemberMarks>),
+    /// How many there are, of a larger group.
+    Counted(Counts),
+}
+
+/// How far one member is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberMarks {
+    /// Who.
+    pub user: UserId,
+    /// On a device of theirs.
+    pub delivered: Mark,
+    /// Read by them.
+    pub read: Mark,
+    /// Played by them.
+    pub played: Mark,
+}
+
+/// How many members are as far as one message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The newest message of the owner that anybody has.
+    pub seq: Seq,
+    /// Members besides the owner.
+    pub members: u32,
+    /// How many of them have it on a device.
+    pub delivered: u32,
+    /// How many have read it.
+    pub read: u32,
+    /// How many have played it.
+    pub played: u32,
+}
+
 /// The marks of one conversation. They only grow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receipt {
@@ -31,20 +68,30 @@ pub struct Receipt {
     pub read: Mark,
     /// Played by the other side.
     pub played: Mark,
+    /// In a group, whose other side are many: how far they are, instead of the three.
+    pub members: Option<Box<Members>>,
 }
 
 impl Receipt {
     /// The value as stored; its position is kept by the store.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
+        let (members, counts) = match self.members.as_deref() {
+            None => (Vec::new(), None),
+            Some(Members::Named(members)) => (members.iter().map(MemberMarks::shown).collect(), None),
+            Some(Members::Counted(counts)) => (Vec::new(), Some(counts.shown())),
+        };
         let message = v1::Receipt {
+            members,
+            counts,
             delivered: self.delivered.up_to.0,
             delivered_at_ms: self.delivered.at_ms.cast_signed(),
             read: self.read.up_to.0,
             read_at_ms: self.read.at_ms.cast_signed(),
             played: self.played.up_to.0,
             played_at_ms: self.played.at_ms.cast_signed(),
-            ..v1::Receipt::default()
+            // The topic says it.
+            conversation: String::new(),
         };
         message.encode(out).expect("a Vec grows as needed");
     }
@@ -55,12 +102,31 @@ impl Receipt {
     /// If it is of a newer version, or no receipt.
     pub fn decode(position: u64, stored: &[u8]) -> Result<Receipt, DecodeError> {
         let message = v1::Receipt::decode(body(stored)?).map_err(|_| DecodeError::Malformed("receipt"))?;
-        let mark = |up_to, at_ms: i64| Mark { up_to: Seq(up_to), at_ms: at_ms.cast_unsigned() };
+        let members = match message.counts {
+            Some(counts) => Some(Members::Counted(Counts::of(counts))),
+            None if message.members.is_empty() => None,
+            None => {
+                let members = message.members.iter().map(MemberMarks::of);
+                Some(Members::Named(members.collect::<Option<_>>().ok_or(DecodeError::Malformed("receipt"))?))
+            }
+        };
         Ok(Receipt {
             position,
             delivered: mark(message.delivered, message.delivered_at_ms),
             read: mark(message.read, message.read_at_ms),
             played: mark(message.played, message.played_at_ms),
+            members: members.map(Box::new),
+        })
+    }
+
+    /// Bytes on the heap.
+    pub fn weight(&self) -> usize {
+        self.members.as_deref().map_or(0, |members| {
+            let named = match members {
+                Members::Named(named) => named.capacity() * size_of::<MemberMarks>(),
+                Members::Counted(_) => 0,
+            };
+            size_of::<Members>() + named
         })
     }
 
@@ -70,6 +136,45 @@ impl Receipt {
     /// If it is of a newer version, or empty.
     pub fn payload(stored: &Bytes) -> Result<Bytes, DecodeError> {
         body(stored).map(|body| stored.slice_ref(body))
+    }
+}
+
+fn mark(up_to: u64, at_ms: i64) -> Mark {
+    Mark { up_to: Seq(up_to), at_ms: at_ms.cast_unsigned() }
+}
+
+impl MemberMarks {
+    fn shown(&self) -> v1::MemberReceipt {
+        v1::MemberReceipt {
+            user: self.user.to_string(),
+            delivered: self.delivered.up_to.0,
+            delivered_at_ms: self.delivered.at_ms.cast_signed(),
+            read: self.read.up_to.0,
+            read_at_ms: self.read.at_ms.cast_signed(),
+            played: self.played.up_to.0,
+            played_at_ms: self.played.at_ms.cast_signed(),
+        }
+    }
+
+    fn of(shown: &v1::MemberReceipt) -> Option<MemberMarks> {
+        Some(MemberMarks {
+            user: UserId::parse(&shown.user).ok()?,
+            delivered: mark(shown.delivered, shown.delivered_at_ms),
+            read: mark(shown.read, shown.read_at_ms),
+            played: mark(shown.played, shown.played_at_ms),
+        })
+    }
+}
+
+impl Counts {
+    fn shown(self) -> v1::ReceiptCounts {
+        let Counts { seq, members, delivered, read, played } = self;
+        v1::ReceiptCounts { seq: seq.0, members, delivered, read, played }
+    }
+
+    fn of(shown: v1::ReceiptCounts) -> Counts {
+        let v1::ReceiptCounts { seq, members, delivered, read, played } = shown;
+        Counts { seq: Seq(seq), members, delivered, read, played }
     }
 }
 
@@ -96,11 +201,30 @@ mod tests {
         stored.into()
     }
 
+    fn members() -> impl Strategy<Value = Option<Box<Members>>> {
+        let named = ("[A-Za-z0-9_-]{1,64}", any::<[(u64, u64); 3]>()).prop_map(|(user, marks)| {
+            let [delivered, read, played] = marks.map(|(up_to, at_ms)| Mark { up_to: Seq(up_to), at_ms });
+            MemberMarks { user: UserId::parse(&user).unwrap(), delivered, read, played }
+        });
+        let counted = any::<(u64, [u32; 4])>().prop_map(|(seq, [members, delivered, read, played])| Counts {
+            seq: Seq(seq),
+            members,
+            delivered,
+            read,
+            played,
+        });
+        let members = prop_oneof![
+            prop::collection::vec(named, 1..4).prop_map(Members::Named),
+            counted.prop_map(Members::Counted),
+        ];
+        prop::option::of(members.prop_map(Box::new))
+    }
+
     proptest! {
         #[test]
-        fn round_trip(position: u64, marks: [(u64, u64); 3]) {
+        fn round_trip(position: u64, marks: [(u64, u64); 3], members in members()) {
             let [delivered, read, played] = marks.map(|(up_to, at_ms)| Mark { up_to: Seq(up_to), at_ms });
-            let receipt = Receipt { position, delivered, read, played };
+            let receipt = Receipt { position, delivered, read, played, members };
             prop_assert_eq!(Receipt::decode(position, &stored(&receipt)), Ok(receipt));
         }
 

@@ -1,12 +1,13 @@
 //! A user: the heads of their logs, and how far each of their devices is.
 
-use crate::machine::codec::{self, DecodeError, put_bytes, put_number};
+use crate::machine::codec::{self, DecodeError, Input, put_bytes, put_number};
 use chasqui_proto::DeviceId;
 use smallvec::SmallVec;
 
 const VERSION: u8 = 1;
 const EXISTS: u8 = 1;
 const HIDES_READS: u8 = 2;
+const LIVED_BEFORE: u8 = 4;
 
 /// A user.
 ///
@@ -26,6 +27,8 @@ pub struct User {
     pub state_head: u64,
     /// Says nothing about what this user reads, and is told nothing about others' reading.
     pub hides_reads: bool,
+    /// How many times a user of this name was removed: who comes under it later is somebody else, and a member of nothing.
+    pub lives: u32,
     /// The devices attached to the inbox, in the order of their ids.
     pub devices: SmallVec<[Device; 1]>,
 }
@@ -53,8 +56,13 @@ impl User {
 
     /// The record as stored.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let flags = u8::from(self.exists) * EXISTS + u8::from(self.hides_reads) * HIDES_READS;
+        let flags = u8::from(self.exists) * EXISTS
+            + u8::from(self.hides_reads) * HIDES_READS
+            + u8::from(self.lives > 0) * LIVED_BEFORE;
         out.extend_from_slice(&[VERSION, flags]);
+        if self.lives > 0 {
+            put_number(out, u64::from(self.lives));
+        }
         for number in [self.inbox_head, self.trimmed, self.floor, self.state_head, self.devices.len() as u64]
         {
             put_number(out, number);
@@ -72,9 +80,11 @@ impl User {
     pub fn decode(stored: &[u8]) -> Result<User, DecodeError> {
         codec::versioned("user", VERSION, stored, |input| {
             let flags = input.byte()?;
+            let lived_before = flags & LIVED_BEFORE != 0;
             let mut user = User {
                 exists: flags & EXISTS != 0,
                 hides_reads: flags & HIDES_READS != 0,
+                lives: if lived_before { lives(input)? } else { 0 },
                 inbox_head: input.number()?,
                 trimmed: input.number()?,
                 floor: input.number()?,
@@ -85,7 +95,7 @@ impl User {
                 let id = DeviceId::parse(input.text()?).ok()?;
                 user.devices.push(Device { id, acked: input.number()? });
             }
-            (flags & !(EXISTS | HIDES_READS) == 0).then_some(user)
+            (flags & !(EXISTS | HIDES_READS | LIVED_BEFORE) == 0).then_some(user)
         })
     }
 
@@ -93,6 +103,11 @@ impl User {
     pub fn weight(&self) -> usize {
         if self.devices.spilled() { self.devices.capacity() * size_of::<Device>() } else { 0 }
     }
+}
+
+/// How many times a user of a name was removed, where one was.
+fn lives(input: &mut Input<'_>) -> Option<u32> {
+    u32::try_from(input.number()?).ok().filter(|lives| *lives > 0)
 }
 
 #[cfg(test)]
@@ -103,13 +118,13 @@ mod tests {
     proptest! {
         #[test]
         fn round_trip(
-            exists: bool, hides_reads: bool, numbers: [u64; 4],
+            exists: bool, hides_reads: bool, lives in 0u32..300, numbers: [u64; 4],
             devices in prop::collection::vec(("[A-Za-z0-9_-]{1,64}", any::<u64>()), 0..4),
         ) {
             let [inbox_head, trimmed, floor, state_head] = numbers;
             let devices =
                 devices.iter().map(|(id, acked)| Device { id: DeviceId::parse(id).unwrap(), acked: *acked }).collect();
-            let user = User { exists, inbox_head, trimmed, floor, state_head, hides_reads, devices };
+            let user = User { exists, inbox_head, trimmed, floor, state_head, hides_reads, lives, devices };
             let mut stored = Vec::new();
             user.encode(&mut stored);
             prop_assert_eq!(User::decode(&stored), Ok(user));

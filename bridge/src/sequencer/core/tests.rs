@@ -332,7 +332,8 @@ fn a_receipt_is_found_once_at_its_last_position() {
     rig.ask(2, delivered("bob", 1, "alice", 1));
     rig.settle();
     assert_eq!(states(&rig), [1]);
-    let read = Read { caller: caller("bob"), chat: ChatName::User(user("alice")), up_to: Seq(1) };
+    let read =
+        Read { caller: caller("bob"), chat: ChatName::User(user("alice")), up_to: Seq(1), played: false };
     rig.ask(2, read);
     rig.settle();
     assert_eq!(states(&rig), [2], "the place at which it was before is gone");

@@ -1,0 +1,175 @@
+//! From the payload of `do/{verb}` to a command: read, checked, and as the types that the machine takes.
+
+use super::chance;
+use crate::machine::command::{
+    Caller, GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave, GroupRemove,
+    GroupRoles, InviteAction, NewSettings, NewText, Read, Role,
+};
+use crate::machine::{Command, record};
+use bytes::Bytes;
+use chasqui_proto::limits::{
+    COMMAND_MAX_BYTES, GROUP_DESCRIPTION_MAX_BYTES, GROUP_NAME_MAX_BYTES, GROUP_PHOTO_MAX_BYTES,
+};
+use chasqui_proto::topic::Verb;
+use chasqui_proto::{ChatName, ErrorCode, GroupId, Refusal, Seq, UserId, json, v1};
+use prost::Message;
+use serde::de::DeserializeOwned;
+
+/// Reads what `verb` asks for, and the request id that its reply is to have.
+pub(super) fn read(
+    verb: Verb,
+    json: bool,
+    payload: &Bytes,
+    caller: &Caller,
+) -> Result<(Command, u64), Refusal> {
+    if payload.len() > COMMAND_MAX_BYTES {
+        return Err(ErrorCode::TooLarge.into());
+    }
+    let payload = Payload { json, bytes: payload };
+    let caller = caller.clone();
+    Ok(match verb {
+        Verb::Read => {
+            let v1::Read { conversation, up_to_seq, request_id } = payload.decode()?;
+            let chat = ChatName::parse(&conversation)?;
+            (Read { caller, chat, up_to: Seq(up_to_seq), played: false }.into(), request_id)
+        }
+        Verb::Played => {
+            let v1::Played { conversation, up_to_seq, request_id } = payload.decode()?;
+            let chat = ChatName::parse(&conversation)?;
+            (Read { caller, chat, up_to: Seq(up_to_seq), played: true }.into(), request_id)
+        }
+        Verb::GroupCreate => {
+            let asked: v1::GroupCreate = payload.decode()?;
+            (create(caller, &asked)?.into(), asked.request_id)
+        }
+        Verb::GroupUpdate => {
+            let v1::GroupUpdate { group: id, name: new, description: about, photo: picture, request_id } =
+                payload.decode()?;
+            let text = NewText {
+                name: new.map(name).transpose()?,
+                description: about.map(description).transpose()?,
+                photo: picture.as_ref().map(photo).transpose()?,
+            };
+            let settings = NewSettings::default();
+            (GroupEdit { caller, group: group(&id)?, text, settings }.into(), request_id)
+        }
+        Verb::GroupSettings => {
+            let v1::GroupConfigure { group: id, settings, request_id } = payload.decode()?;
+            let (text, settings) = (NewText::default(), new_settings(settings));
+            if settings == NewSettings::default() {
+                return Err(invalid("settings has nothing in it"));
+            }
+            (GroupEdit { caller, group: group(&id)?, text, settings }.into(), request_id)
+        }
+        Verb::GroupAdd | Verb::GroupRemove | Verb::GroupPromote | Verb::GroupDemote => {
+            let v1::GroupUsers { group: id, users: names, request_id } = payload.decode()?;
+            let (group, users) = (group(&id)?, users(&names)?);
+            if users.is_empty() {
+                return Err(invalid("users has nobody in it"));
+            }
+            let command = match verb {
+                Verb::GroupAdd => GroupAdd { caller, group, users }.into(),
+                Verb::GroupRemove => GroupRemove { caller, group, users }.into(),
+                Verb::GroupPromote => GroupRoles { caller, group, users, role: Role::Admin }.into(),
+                _ => GroupRoles { caller, group, users, role: Role::Member }.into(),
+            };
+            (command, request_id)
+        }
+        Verb::GroupLeave => {
+            let v1::GroupNamed { group: id, request_id } = payload.decode()?;
+            (GroupLeave { caller, group: group(&id)? }.into(), request_id)
+        }
+        Verb::GroupGet => {
+            let v1::GroupNamed { group: id, request_id } = payload.decode()?;
+            (GroupGet { caller, group: group(&id)? }.into(), request_id)
+        }
+        Verb::GroupInvite => {
+            let v1::GroupInvite { group: id, action, request_id } = payload.decode()?;
+            let action = match v1::group_invite::Action::try_from(action) {
+                Ok(v1::group_invite::Action::Get) => InviteAction::Get,
+                Ok(v1::group_invite::Action::Reset) => InviteAction::Reset,
+                Ok(v1::group_invite::Action::Revoke) => InviteAction::Revoke,
+                Err(_) => return Err(invalid("action is one that this server does not know")),
+            };
+            (GroupInvite { caller, group: group(&id)?, action, fresh: chance::secret() }.into(), request_id)
+        }
+        Verb::GroupJoin => {
+            let v1::GroupJoin { group: id, invite, request_id } = payload.decode()?;
+            (GroupJoin { caller, group: group(&id)?, invite }.into(), request_id)
+        }
+    })
+}
+
+/// A payload in either encoding.
+struct Payload<'a> {
+    json: bool,
+    bytes: &'a Bytes,
+}
+
+impl Payload<'_> {
+    fn decode<M: Message + Default + DeserializeOwned>(&self) -> Result<M, Refusal> {
+        if self.json { Ok(json::decode(self.bytes)?) } else { protobuf(self.bytes) }
+    }
+}
+
+/// Reads a protobuf payload.
+pub(super) fn protobuf<M: Message + Default>(payload: &Bytes) -> Result<M, Refusal> {
+    M::decode(payload.clone()).map_err(|error| invalid(error.to_string()))
+}
+
+fn create(caller: Caller, asked: &v1::GroupCreate) -> Result<GroupCreate, Refusal> {
+    Ok(GroupCreate {
+        caller,
+        group: if asked.group.is_empty() { chance::group() } else { group(&asked.group)? },
+        name: name(asked.name.clone())?,
+        description: description(asked.description.clone())?,
+        photo: asked.photo.as_ref().map(photo).transpose()?.unwrap_or_default(),
+        settings: new_settings(asked.settings).over(record::Settings::default()),
+        members: users(&asked.members)?,
+    })
+}
+
+fn group(id: &str) -> Result<GroupId, Refusal> {
+    GroupId::parse(id).map_err(|error| invalid(format!("group is no id: {error}")))
+}
+
+fn users(names: &[String]) -> Result<Vec<UserId>, Refusal> {
+    let user =
+        |name: &String| UserId::parse(name).map_err(|error| invalid(format!("{name:?} is no user: {error}")));
+    names.iter().map(user).collect()
+}
+
+fn name(name: String) -> Result<String, Refusal> {
+    if name.trim().is_empty() {
+        return Err(invalid("a group has a name"));
+    }
+    at_most("name", GROUP_NAME_MAX_BYTES, name.len())?;
+    Ok(name)
+}
+
+fn description(description: String) -> Result<String, Refusal> {
+    at_most("description", GROUP_DESCRIPTION_MAX_BYTES, description.len())?;
+    Ok(description)
+}
+
+/// A picture as it is kept; one without a URL is none.
+fn photo(photo: &v1::Media) -> Result<Bytes, Refusal> {
+    at_most("photo", GROUP_PHOTO_MAX_BYTES, photo.encoded_len())?;
+    Ok(if photo.url.is_empty() { Bytes::new() } else { photo.encode_to_vec().into() })
+}
+
+fn new_settings(settings: Option<v1::GroupSettings>) -> NewSettings {
+    let v1::GroupSettings { admins_post, admins_edit, admins_add } = settings.unwrap_or_default();
+    NewSettings { admins_post, admins_edit, admins_add }
+}
+
+fn at_most(what: &str, max: usize, len: usize) -> Result<(), Refusal> {
+    if len <= max {
+        return Ok(());
+    }
+    Err(Refusal::because(ErrorCode::TooLarge, format!("{what} has {len} bytes, more than {max}")))
+}
+
+fn invalid(why: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::because(ErrorCode::InvalidPayload, why)
+}

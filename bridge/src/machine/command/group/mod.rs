@@ -1,0 +1,130 @@
+//! Commands about groups: one file each. What they share is here: the group and who asks, and what is [told](story) to its members.
+//!
+//! **Invariants.** Every change of what a group is, or of who is in it, is a message of its conversation, and holds from that number on:
+//! who is no member any more gets that message and none after it. A group with members has an admin, or
+//! who has been one of them for longest stands in. Who is no member learns nothing, not
+//! even whether there is such a group.
+
+mod add;
+mod ask;
+mod create;
+mod edit;
+mod invite;
+mod leave;
+pub(super) mod receipts;
+mod roles;
+pub(super) mod send;
+pub(super) mod story;
+
+pub use add::GroupAdd;
+pub use ask::GroupGet;
+use chasqui_proto::{ConversationId, ErrorCode, GroupId, Refusal, Seq, UserId};
+pub use create::GroupCreate;
+pub use edit::{GroupEdit, NewSettings, NewText};
+pub use invite::{GroupInvite, GroupJoin, InviteAction};
+pub use leave::{GroupLeave, GroupRemove};
+pub use roles::{GroupRoles, Role};
+
+use super::reject::refuse;
+use super::{Caller, Decision, Missing, View};
+use crate::machine::Env;
+use crate::machine::record::{Conversation, Group, Member, User};
+
+/// Whether a member is a user: of a removed one only the name is left, and whoever has it now is somebody else. With `--dev` a user comes
+/// into being when first named, so one is who they are before they do anything.
+pub(super) fn is_alive(member: &Member, user: &User, dev: bool) -> bool {
+    (user.exists || dev) && user.lives == member.life
+}
+
+/// Who may what admins may in a group that has none, for its last one left or was removed as a user: who has been a member for longest.
+fn heir<'g>(view: &impl View, group: &'g Group, env: &Env) -> Result<Option<&'g Member>, Missing> {
+    let mut missing = Missing::default();
+    let mut is_alive = |member: &Member| {
+        missing.note(view.user(&member.user)).is_some_and(|user| is_alive(member, user, env.dev))
+    };
+    let has_admin = group.members.iter().filter(|member| member.admin).any(&mut is_alive);
+    let mut members: Vec<&Member> = group.members.iter().collect();
+    members.sort_by_key(|member| member.since);
+    let heir = if has_admin { None } else { members.into_iter().find(|member| is_alive(member)) };
+    if missing.0.is_empty() { Ok(heir) } else { Err(missing) }
+}
+
+/// A group, and who asks something of it.
+pub(super) struct Scene<'a> {
+    caller: &'a Caller,
+    user: &'a User,
+    group: &'a Group,
+    conversation: &'a Conversation,
+}
+
+/// What is refused to who is no member: the same as if there were no such group.
+fn not_a_member() -> Refusal {
+    Refusal::because(ErrorCode::Forbidden, "this user is no member of this group, if there is one")
+}
+
+/// What is refused to who is no admin.
+fn not_an_admin() -> Refusal {
+    Refusal::because(ErrorCode::Forbidden, "only admins of the group may do this")
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn load(
+        view: &'a impl View,
+        caller: &'a Caller,
+        id: &'a GroupId,
+    ) -> Result<Scene<'a>, Missing> {
+        let mut missing = Missing::default();
+        let user = missing.note(view.user(&caller.user));
+        let group = missing.note(view.group(id));
+        let conversation = missing.note(view.conversation(&ConversationId::Group(id.clone())));
+        match (user, group, conversation) {
+            (Some(user), Some(group), Some(conversation)) => Ok(Scene { caller, user, group, conversation }),
+            _ => Err(missing),
+        }
+    }
+
+    /// Who asks, if they are a member.
+    pub(super) fn me(&self) -> Option<&'a Member> {
+        let me = self.group.member(&self.caller.user)?;
+        is_alive(me, self.user, false).then_some(me)
+    }
+
+    /// The group.
+    pub(super) fn group(&self) -> &'a Group {
+        self.group
+    }
+
+    /// The newest message.
+    pub(super) fn head(&self) -> Seq {
+        self.conversation.head
+    }
+
+    /// Whether who asks hides what they read.
+    pub(super) fn hides_reads(&self) -> bool {
+        self.user.hides_reads
+    }
+
+    /// Why who asks may not do what is for admins, or where `all` says so for all members.
+    fn forbidden(&self, view: &impl View, all: bool, env: &Env) -> Result<Option<Refusal>, Missing> {
+        Ok(match self.me() {
+            None => Some(not_a_member()),
+            Some(me) if all || me.admin => None,
+            Some(me) => (heir(view, self.group, env)? != Some(me)).then(not_an_admin),
+        })
+    }
+
+    fn refuse(&self, view: &impl View, refusal: impl Into<Refusal>) -> Result<Decision, Missing> {
+        refuse(view, self.caller, None, refusal.into())
+    }
+}
+
+/// Each user once, in the order of their ids.
+fn each_once(users: &[UserId]) -> Vec<&UserId> {
+    let mut users: Vec<&UserId> = users.iter().collect();
+    users.sort_unstable();
+    users.dedup();
+    users
+}
+
+#[cfg(test)]
+pub(super) mod tests;
