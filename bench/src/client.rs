@@ -2,7 +2,7 @@
 
 use crate::payload::Stamp;
 use crate::receipts;
-use crate::role::{Manner, Reads, Role, Stay};
+use crate::role::{Manner, Prepares, Reads, Role, Stay};
 use crate::tally::Tally;
 use crate::wire::{self, Hello, Incoming, Malformed};
 use std::collections::{BTreeSet, VecDeque};
@@ -23,6 +23,9 @@ pub enum Broken {
     /// SUBACK with an error.
     #[error("the broker refused a subscription to {0}")]
     NotSubscribed(String),
+    /// PUBACK with an error, for what a client needs before it can begin.
+    #[error("the broker refused what a client has to prepare, with code {0:#04x}")]
+    NotPrepared(u8),
     /// DISCONNECT.
     #[error("the broker disconnected a client with code {0:#04x}")]
     Disconnected(u8),
@@ -37,10 +40,15 @@ pub enum Broken {
     Closed,
 }
 
+/// The packet id of what a client prepares: others are not in use then.
+const PREPARES_ID: u16 = u16::MAX - 2;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Connecting,
     Subscribing,
+    /// What it prepares is not acknowledged.
+    Preparing,
     Ready,
     /// DISCONNECT is written.
     Over,
@@ -334,8 +342,20 @@ impl Client {
             },
             Incoming::Connack(_, code) => return Err(Broken::Refused(code)),
             Incoming::Suback(true) => {
-                self.ready(cx);
+                match &self.role.prepares {
+                    Some(Prepares { topic, payload }) => {
+                        wire::publish(&mut self.out, cx.manner.version, topic, 1, PREPARES_ID, payload);
+                        self.state = State::Preparing;
+                    }
+                    None => self.ready(cx),
+                }
                 self.subscribed = !self.role.clean && self.role.stay != Stay::Churning;
+            }
+            Incoming::Puback(PREPARES_ID, code) if self.state == State::Preparing => {
+                if code >= 0x80 {
+                    return Err(Broken::NotPrepared(code));
+                }
+                self.ready(cx);
             }
             Incoming::Suback(false) => {
                 let filter = self.role.filter.clone().unwrap_or_else(|| self.look.filter.clone());

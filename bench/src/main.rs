@@ -6,6 +6,7 @@ use chasqui_bench::html;
 use chasqui_bench::report::Report;
 use chasqui_bench::run::{self, Plan};
 use chasqui_bench::scenario::catch_up::CatchUp;
+use chasqui_bench::scenario::chat_group::ChatGroup;
 use chasqui_bench::scenario::chat_pair::ChatPair;
 use chasqui_bench::scenario::chat_receipts::ChatReceipts;
 use chasqui_bench::scenario::churn::Churn;
@@ -70,6 +71,8 @@ enum Scenario {
     ChatPair(ChatPair),
     /// Chasqui's own pair at a rate, with what senders are told: delivered, read.
     ChatReceipts(ChatReceipts),
+    /// Chasqui's own fanout: one member of a group writes, all others receive
+    ChatGroup(ChatGroup),
     /// Chasqui's own offline: users who are written to while they are away.
     CatchUp(CatchUp),
 }
@@ -87,6 +90,7 @@ impl Scenario {
             Scenario::Retained(retained) => ("retained", retained.plan()),
             Scenario::Crash(crash) => ("crash", crash.plan()),
             Scenario::ChatReceipts(receipts) => ("chat-receipts", receipts.plan()),
+            Scenario::ChatGroup(group) => ("chat-group", group.plan()),
             Scenario::ChatPair(pair) => ("chat-pair", pair.plan()),
             Scenario::CatchUp(catch_up) => ("catch-up", catch_up.plan()),
         }

@@ -45,6 +45,15 @@ impl Default for Manner {
     }
 }
 
+/// What has to be there before a client can do what it is for.
+#[derive(Debug, Clone)]
+pub struct Prepares {
+    /// Where it is asked for.
+    pub topic: String,
+    /// What is asked for.
+    pub payload: Vec<u8>,
+}
+
 /// What a client is for.
 #[derive(Debug, Clone, Default)]
 pub struct Role {
@@ -68,6 +77,8 @@ pub struct Role {
     pub stay: Stay,
     /// Of Chasqui's own topics: it says what it has read, and hears how far its own messages are.
     pub reads: Option<Reads>,
+    /// What it publishes, once it is subscribed, before it is ready for anything else.
+    pub prepares: Option<Prepares>,
     /// Its messages are retained, each under a topic of its own beside what it publishes to.
     pub retains: Option<Shelf>,
     /// It looks for what is retained, over and over.

@@ -5,6 +5,7 @@ use chasqui_bench::crash::Return;
 use chasqui_bench::report::Report;
 use chasqui_bench::run::{self, Findings, Plan, RunError};
 use chasqui_bench::scenario::catch_up::CatchUp;
+use chasqui_bench::scenario::chat_group::ChatGroup;
 use chasqui_bench::scenario::chat_pair::ChatPair;
 use chasqui_bench::scenario::chat_receipts::ChatReceipts;
 use chasqui_bench::scenario::churn::Churn;
@@ -209,6 +210,19 @@ fn a_sender_hears_when_a_message_is_delivered_and_read() {
             let most = tally.published / 2;
             assert!(delivered > most && read > most, "{delivered} and {read} of {}", tally.published);
             assert!(tally.read_receipt_ns.min() >= tally.delivery_ns.min());
+        });
+    }
+}
+
+#[test]
+fn all_members_of_a_group_hear_what_one_writes() {
+    for mqtt in ["3.1.1", "5.0"] {
+        served(|address| {
+            let group: ChatGroup = scenario(&["--members", "7", "--mqtt", mqtt]);
+            let found = found(group.plan(), address);
+            let tally = &found.measured;
+            assert_eq!((found.lost, found.dead, tally.refused), (0, 0, 0), "{found:?}");
+            assert!(tally.acked > 0 && tally.delivered > 6 * tally.acked, "{found:?}");
         });
     }
 }

@@ -34,7 +34,7 @@ const FROM_DEVICE: u8 = 2;
 const ECHO: u8 = 4;
 /// The content is in the conversation's log.
 const CONTENT_ELSEWHERE: u8 = 8;
-/// It is something that happened to a group: nobody waits to hear that it was delivered.
+/// It is no message of its own (something happened to a group, or was done to an earlier message): nobody waits to hear that it was delivered.
 const CHANGE: u8 = 16;
 
 const EVENT_POSITION: u32 = 1;

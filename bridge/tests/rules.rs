@@ -6,6 +6,8 @@ mod support;
 mod access;
 #[path = "rules/access_rules.rs"]
 mod access_rules;
+#[path = "rules/acts.rs"]
+mod acts;
 #[path = "rules/complaints.rs"]
 mod complaints;
 #[path = "rules/delivered.rs"]

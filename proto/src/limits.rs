@@ -35,7 +35,15 @@ limits! {
     BODY_MAX_BYTES: usize = 65_536;
     /// A whole `Send`: body, quote, mentions, preview.
     SEND_MAX_BYTES: usize = 131_072;
-    /// The payload of any other command.
+    /// How long after it was said a message can be edited.
+    EDIT_WINDOW_MS: u64 = 15 * 60 * 1_000;
+    /// The sign of a reaction.
+    REACTION_MAX_BYTES: usize = 64;
+    /// Messages on a page of history.
+    HISTORY_MAX_ITEMS: usize = 100;
+    /// The same in bytes; one message is on it even when it has more.
+    HISTORY_MAX_BYTES: usize = 262_144;
+    /// The payload of any other command, but for `do/edit`, which may have as much as a `Send`.
     COMMAND_MAX_BYTES: usize = 16_384;
     /// A `Typing`.
     TYPING_MAX_BYTES: usize = 256;
@@ -137,6 +145,10 @@ const _: () = assert!(INLINE_BODY_MAX_BYTES < BODY_MAX_BYTES);
 const _: () =
     assert!(4 * SEND_MAX_BYTES + TOPIC_MAX_BYTES < PACKET_MAX_BYTES, "the largest message fits, as JSON too");
 const _: () = assert!(COMMAND_MAX_BYTES <= SEND_MAX_BYTES);
+const _: () = assert!(
+    2 * (HISTORY_MAX_BYTES + SEND_MAX_BYTES) < PACKET_MAX_BYTES,
+    "a page fits into a packet, its last message however large, and as JSON where bodies are text"
+);
 const _: () = assert!(PACKET_BEFORE_CONNECT_MAX_BYTES < PACKET_MAX_BYTES);
 const _: () = assert!(PACKET_MAX_BYTES < 268_435_455, "what a remaining length can say [MQTT-2.1.4]");
 const _: () = assert!(

@@ -169,6 +169,12 @@ pub enum Verb {
     Read,
     /// `do/played`, a [`Played`](crate::v1::Played).
     Played,
+    /// `do/edit`, an [`Edit`](crate::v1::Edit).
+    Edit,
+    /// `do/react`, a [`React`](crate::v1::React).
+    React,
+    /// `do/history`, a [`History`](crate::v1::History).
+    History,
     /// `do/group.create`, a [`GroupCreate`](crate::v1::GroupCreate).
     GroupCreate,
     /// `do/group.update`, a [`GroupUpdate`](crate::v1::GroupUpdate).
@@ -195,9 +201,12 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Read,
         Self::Played,
+        Self::Edit,
+        Self::React,
+        Self::History,
         Self::GroupCreate,
         Self::GroupUpdate,
         Self::GroupSettings,
@@ -216,6 +225,9 @@ impl Verb {
         match self {
             Self::Read => "read",
             Self::Played => "played",
+            Self::Edit => "edit",
+            Self::React => "react",
+            Self::History => "history",
             Self::GroupCreate => "group.create",
             Self::GroupUpdate => "group.update",
             Self::GroupSettings => "group.settings",
@@ -235,6 +247,9 @@ impl Verb {
         match self {
             Self::Read => "Read",
             Self::Played => "Played",
+            Self::Edit => "Edit",
+            Self::React => "React",
+            Self::History => "History",
             Self::GroupCreate => "GroupCreate",
             Self::GroupUpdate => "GroupUpdate",
             Self::GroupSettings => "GroupConfigure",

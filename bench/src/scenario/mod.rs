@@ -1,6 +1,7 @@
 //! What a run can be: one file each.
 
 pub mod catch_up;
+pub mod chat_group;
 pub mod chat_pair;
 pub mod chat_receipts;
 pub mod churn;

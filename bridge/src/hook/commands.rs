@@ -1,8 +1,9 @@
 //! From a publish to a command, and from its outcome to an acknowledgement.
 
+use super::history::Query;
 use super::replies::ReplyTo;
 use super::typing::Typing;
-use super::verbs;
+use super::verbs::{self, Asks};
 use crate::machine::command::{Ack, Caller, Reject, Send};
 use crate::machine::{Command, Outcome, Told};
 use chasqui_broker::codec::{QoS, ReasonCode, Version};
@@ -14,6 +15,7 @@ use chasqui_proto::{
     ChatName, ClientMsgId, DeviceId, ErrorCode, Outgoing, ParsedTopic, Refusal, SEQ_PROPERTY, Seq, Topic,
     UserId, v1,
 };
+use chasqui_storage::Reader;
 use std::sync::Arc;
 
 /// What a publish to a topic of the contract asks for.
@@ -32,10 +34,33 @@ pub(super) enum Wish {
     Command(Asked),
     /// Something to be passed on at once; the token names it to its connection.
     Typing(u64, Typing),
+    /// Something to be read at once.
+    History(HistoryAsked),
+}
+
+/// A page of what was said that somebody asks for.
+pub(super) struct HistoryAsked {
+    /// Who asks.
+    pub(super) caller: Caller,
+    /// For what.
+    pub(super) query: Query,
+    /// Names it to its connection.
+    pub(super) token: u64,
+    /// Where the page goes; nowhere, if nobody said.
+    pub(super) reply_to: Option<ReplyTo>,
+}
+
+impl HistoryAsked {
+    /// It is refused: its sender is to hear of it as of every refusal.
+    pub(super) fn refused(self, refusal: Refusal) -> Asked {
+        let HistoryAsked { caller, token, reply_to, .. } = self;
+        Asked { command: Reject { caller, client_msg_id: None, refusal }.into(), token, reply_to }
+    }
 }
 
 /// What a publish to a topic of the contract is.
 pub(super) fn wish(
+    reader: &Reader,
     client: &Client,
     user: &UserId,
     device: Option<&DeviceId>,
@@ -54,9 +79,19 @@ pub(super) fn wish(
         Some(ParsedTopic { topic: Topic::Typing { to }, .. }) if !will => {
             typing(to, &message).map(|typing| Wish::Typing(token, typing))
         }
+        Some(ParsedTopic { json, topic: Topic::Do(verb) }) => {
+            let (asks, request_id) = verbs::read(reader, verb, json, &message.payload, &caller)?;
+            let reply_to = ReplyTo::of(&caller.user, caller.device.as_ref(), &message, request_id)?;
+            Ok(match asks {
+                Asks::Command(command) => Wish::Command(Asked { command, token, reply_to }),
+                Asks::History(query) => {
+                    Wish::History(HistoryAsked { caller: caller.clone(), query, token, reply_to })
+                }
+            })
+        }
         Some(ParsedTopic { json, topic }) => {
-            let asked = command(&caller, json, topic, &message, will_id(client, will));
-            asked.map(|(command, reply_to)| Wish::Command(Asked { command, token, reply_to }))
+            let command = command(&caller, json, topic, &message, will_id(client, will));
+            command.map(|command| Wish::Command(Asked { command, token, reply_to: None }))
         }
         None => Err(ErrorCode::InvalidTopic.into()),
     });
@@ -90,18 +125,13 @@ fn command(
     topic: Topic,
     message: &Message,
     will_id: Option<ClientMsgId>,
-) -> Result<(Command, Option<ReplyTo>), Refusal> {
+) -> Result<Command, Refusal> {
     let payload = &message.payload;
     match topic {
         Topic::Send { to } => {
             let mut message = if json { Outgoing::parse_json(payload)? } else { Outgoing::parse(payload)? };
             message.client_msg_id = message.client_msg_id.or(will_id);
-            Ok((Send { caller: caller.clone(), to, message }.into(), None))
-        }
-        Topic::Do(verb) => {
-            let (command, request_id) = verbs::read(verb, json, payload, caller)?;
-            let reply_to = ReplyTo::of(&caller.user, caller.device.as_ref(), message, request_id)?;
-            Ok((command, reply_to))
+            Ok(Send { caller: caller.clone(), to, message }.into())
         }
         topic if topic.direction() == Direction::Subscribe => Err(ErrorCode::Forbidden.into()),
         _ => Err(ErrorCode::NotSupported.into()),

@@ -12,6 +12,7 @@ mod commands;
 mod connections;
 mod grants;
 mod groups;
+mod history;
 mod operators;
 mod ops;
 mod replies;
@@ -44,7 +45,7 @@ use chasqui_broker::store::{SessionKey, StoreError};
 use chasqui_proto::filter::{FilterScope, ParsedFilter, Reader as Subscriber};
 use chasqui_proto::{ChatName, DeviceId, ErrorCode, ParsedTopic, UserId};
 use chasqui_storage::{Batch, Poisoned, Reader};
-use commands::Wish;
+use commands::{HistoryAsked, Wish};
 use connections::Connections;
 use grants::{GrantAll, Wanted, grant_other};
 use ops::origin_of;
@@ -174,6 +175,23 @@ impl ChatHook {
         if let (Some(broker), Some(message)) = (self.broker(), typing.message(from, to.clone())) {
             broker.signal(live.iter().map(|client| &**client), message);
         }
+    }
+
+    /// Gives a connection the page it asks for; what cannot be given is refused.
+    fn look_up(&self, client: &Client, asked: HistoryAsked) -> Option<commands::Asked> {
+        let page = match history::read(&self.reader, &asked.caller.user, &asked.query) {
+            Ok(Ok(page)) => page,
+            Ok(Err(refusal)) => return Some(asked.refused(refusal)),
+            Err(error) => {
+                tracing::error!("what was said could not be read: {error}");
+                return Some(asked.refused(ErrorCode::Internal.into()));
+            }
+        };
+        if let Some(reply_to) = asked.reply_to {
+            reply_to.send_page(client, &page);
+        }
+        done_at_once(client, asked.token);
+        None
     }
 
     /// Asks the machine, and goes on with its answer on the commit thread.
@@ -308,29 +326,21 @@ impl Hook for ChatHook {
                 put_received(&mut batch, received);
                 batch
             });
-            match commands::wish(client, &user, device.as_ref(), published) {
-                Wish::Command(commands::Asked { command, token, reply_to }) => {
-                    let token = match reply_to {
-                        None => token,
-                        Some(reply_to) => {
-                            self.asks.put(answer_and_reply(Arc::clone(client), token, reply_to))
-                        }
-                    };
-                    requests.push(Request {
-                        origin: client.connection,
-                        token,
-                        command,
-                        extra: None,
-                        on_success,
-                    });
-                }
+            let asked = match commands::wish(&self.reader, client, &user, device.as_ref(), published) {
+                Wish::Command(asked) => Some(asked),
                 Wish::Typing(token, typing) => {
                     self.pass_on(&user, &typing);
-                    if token != 0 {
-                        client.answer(vec![Done { token, outcome: hook::Outcome::SUCCESS }]);
-                    }
+                    done_at_once(client, token);
+                    None
                 }
-            }
+                Wish::History(asked) => self.look_up(client, asked),
+            };
+            let Some(commands::Asked { command, token, reply_to }) = asked else { continue };
+            let token = match reply_to {
+                None => token,
+                Some(reply_to) => self.asks.put(answer_and_reply(Arc::clone(client), token, reply_to)),
+            };
+            requests.push(Request { origin: client.connection, token, command, extra: None, on_success });
         }
         if !requests.is_empty() {
             self.hand_in(requests);
@@ -341,7 +351,7 @@ impl Hook for ChatHook {
         let Some(user) = user_of(&client.session) else { return then() };
         let published = Published { token: 0, message, will: true, received: None };
         let Wish::Command(commands::Asked { command, .. }) =
-            commands::wish(client, &user, device_of(client).as_ref(), published)
+            commands::wish(&self.reader, client, &user, device_of(client).as_ref(), published)
         else {
             return then();
         };
@@ -428,6 +438,13 @@ impl Hook for ChatHook {
                 tracing::error!("a device could not be detached: {error}");
             }
         });
+    }
+}
+
+/// Says that something which nothing waits for is done.
+fn done_at_once(client: &Client, token: u64) {
+    if token != 0 {
+        client.answer(vec![Done { token, outcome: hook::Outcome::SUCCESS }]);
     }
 }
 

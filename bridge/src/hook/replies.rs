@@ -4,14 +4,19 @@
 //! `u/{me}/d/{device}/reply`. The reply is JSON where its topic is under `json/`. It goes to the connection that asked and to nobody else, while it
 //! lasts: what matters is in the store, and the same command may be asked again.
 
+use super::history::Page;
 use crate::machine::Outcome;
 use bytes::Bytes;
 use chasqui_broker::codec::{ByteStr, PublishProperties, QoS};
 use chasqui_broker::hook::Client;
 use chasqui_broker::message::{Identifiers, Message};
+use chasqui_proto::wire::put_length;
 use chasqui_proto::{DeviceId, ErrorCode, Refusal, Topic, UserId, json, v1};
 use prost::Message as _;
 use std::sync::Arc;
+
+/// The field of a `Reply` that holds a page of messages.
+const REPLY_MESSAGES: u32 = 19;
 
 /// Under this, payloads are proto3 JSON.
 const JSON_ROOT: &str = "json/";
@@ -83,11 +88,34 @@ impl ReplyTo {
         let payload: Bytes = match self.json.then(|| json::encode(&reply)) {
             None => reply.encode_to_vec().into(),
             Some(Ok(json)) => json.into(),
-            Some(Err(error)) => {
-                tracing::error!("a reply could not be written as JSON: {error}");
-                return;
-            }
+            Some(Err(error)) => return cannot_be_json(&error),
         };
+        self.send_payload(client, payload);
+    }
+
+    /// Gives the connection the page it asked for, its messages as their senders encoded them.
+    pub(super) fn send_page(self, client: &Client, page: &Page) {
+        let reply = v1::Reply {
+            request_id: self.request_id,
+            code: ErrorCode::Ok.into(),
+            more: page.more,
+            ..v1::Reply::default()
+        };
+        let mut payload = reply.encode_to_vec();
+        for message in &page.messages {
+            put_length(&mut payload, REPLY_MESSAGES, message.len());
+            payload.extend_from_slice(message);
+        }
+        if self.json {
+            payload = match json::from_protobuf::<v1::Reply>(&payload) {
+                Ok(json) => json,
+                Err(error) => return cannot_be_json(&error),
+            };
+        }
+        self.send_payload(client, payload.into());
+    }
+
+    fn send_payload(self, client: &Client, payload: Bytes) {
         let properties = self.correlation_data.map(|correlation_data| {
             Arc::new(PublishProperties {
                 correlation_data: Some(correlation_data),
@@ -105,4 +133,8 @@ impl ReplyTo {
             share: None,
         });
     }
+}
+
+fn cannot_be_json(error: &json::JsonError) {
+    tracing::error!("a reply could not be written as JSON: {error}");
 }

@@ -1,28 +1,47 @@
 //! From the payload of `do/{verb}` to a command: read, checked, and as the types that the machine takes.
 
-use super::chance;
+use super::history::{Part, Query};
+use super::{chance, history};
 use crate::machine::command::{
-    Caller, GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave, GroupRemove,
+    Act, Caller, GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave, GroupRemove,
     GroupRoles, InviteAction, NewSettings, NewText, Read, Role,
 };
-use crate::machine::{Command, record};
+use crate::machine::{Command, record, stored};
 use bytes::Bytes;
 use chasqui_proto::limits::{
-    COMMAND_MAX_BYTES, GROUP_DESCRIPTION_MAX_BYTES, GROUP_NAME_MAX_BYTES, GROUP_PHOTO_MAX_BYTES,
+    BODY_MAX_BYTES, COMMAND_MAX_BYTES, GROUP_DESCRIPTION_MAX_BYTES, GROUP_NAME_MAX_BYTES,
+    GROUP_PHOTO_MAX_BYTES, REACTION_MAX_BYTES, SEND_MAX_BYTES,
 };
 use chasqui_proto::topic::Verb;
-use chasqui_proto::{ChatName, ErrorCode, GroupId, Refusal, Seq, UserId, json, v1};
+use chasqui_proto::{ChatName, ConversationId, ErrorCode, GroupId, Refusal, Seq, UserId, json, v1};
+use chasqui_storage::Reader;
 use prost::Message;
 use serde::de::DeserializeOwned;
 
+/// What a verb asks for.
+pub(super) enum Asks {
+    /// Something to be decided.
+    Command(Command),
+    /// A page of what was said.
+    History(Query),
+}
+
+impl<C: Into<Command>> From<C> for Asks {
+    fn from(command: C) -> Asks {
+        Asks::Command(command.into())
+    }
+}
+
 /// Reads what `verb` asks for, and the request id that its reply is to have.
 pub(super) fn read(
+    reader: &Reader,
     verb: Verb,
     json: bool,
     payload: &Bytes,
     caller: &Caller,
-) -> Result<(Command, u64), Refusal> {
-    if payload.len() > COMMAND_MAX_BYTES {
+) -> Result<(Asks, u64), Refusal> {
+    let most = if verb == Verb::Edit { SEND_MAX_BYTES } else { COMMAND_MAX_BYTES };
+    if payload.len() > most {
         return Err(ErrorCode::TooLarge.into());
     }
     let payload = Payload { json, bytes: payload };
@@ -37,6 +56,30 @@ pub(super) fn read(
             let v1::Played { conversation, up_to_seq, request_id } = payload.decode()?;
             let chat = ChatName::parse(&conversation)?;
             (Read { caller, chat, up_to: Seq(up_to_seq), played: true }.into(), request_id)
+        }
+        Verb::Edit => {
+            let v1::Edit { conversation, seq, body, mentions, link_preview, request_id } =
+                payload.decode()?;
+            let body =
+                body.filter(|body| body.kind.is_some()).ok_or_else(|| invalid("an edit has no body"))?;
+            at_most("body", BODY_MAX_BYTES, body.encoded_len())?;
+            let edited = v1::Edited { seq, body: Some(body), mentions, link_preview };
+            let content = stored::edit_content(&edited).into();
+            (about(reader, caller, &conversation, seq, true, content)?.into(), request_id)
+        }
+        Verb::React => {
+            let v1::React { conversation, seq, emoji, request_id } = payload.decode()?;
+            at_most("emoji", REACTION_MAX_BYTES, emoji.len())?;
+            let content = stored::reaction_content(&v1::Reaction { seq, emoji }).into();
+            (about(reader, caller, &conversation, seq, false, content)?.into(), request_id)
+        }
+        Verb::History => {
+            let v1::History { conversation, before_seq, from_seq, limit, request_id } = payload.decode()?;
+            if before_seq > 0 && from_seq > 0 {
+                return Err(invalid("before_seq and from_seq are two ways to ask: one of them"));
+            }
+            let part = if from_seq > 0 { Part::From(Seq(from_seq)) } else { Part::Before(Seq(before_seq)) };
+            (Asks::History(Query { chat: ChatName::parse(&conversation)?, part, limit }), request_id)
         }
         Verb::GroupCreate => {
             let asked: v1::GroupCreate = payload.decode()?;
@@ -115,6 +158,24 @@ impl Payload<'_> {
 /// Reads a protobuf payload.
 pub(super) fn protobuf<M: Message + Default>(payload: &Bytes) -> Result<M, Refusal> {
     M::decode(payload.clone()).map_err(|error| invalid(error.to_string()))
+}
+
+/// Something that is done to a message.
+fn about(
+    reader: &Reader,
+    caller: Caller,
+    conversation: &str,
+    seq: u64,
+    edit: bool,
+    content: Bytes,
+) -> Result<Act, Refusal> {
+    let chat = ChatName::parse(conversation)?;
+    let id = ConversationId::named_by(&caller.user, &chat);
+    let original = history::original(reader, &id, Seq(seq)).map_err(|error| {
+        tracing::error!("a message could not be read: {error}");
+        Refusal::from(ErrorCode::Internal)
+    })?;
+    Ok(Act { caller, chat, seq: Seq(seq), original, edit, content })
 }
 
 fn create(caller: Caller, asked: &v1::GroupCreate) -> Result<GroupCreate, Refusal> {

@@ -8,7 +8,7 @@ use super::codec::DecodeError;
 use bytes::Bytes;
 use chasqui_proto::wire::{self, Value, bytes_len, number_len, put_length, put_number};
 use chasqui_proto::{ClientMsgId, UserId, v1};
-use prost::Message as _;
+use prost::Message;
 
 const VERSION: u8 = 1;
 const WHAT: &str = "message";
@@ -17,26 +17,43 @@ const CLIENT_MSG_ID: u32 = 1;
 const SENDER: u32 = 11;
 const TIME_MS: u32 = 14;
 
-/// What happened to a group: in place of what a sender says. No sender can write it, for the numbers from 10 to 99 do not pass.
+/// What happened to a group, or was done to an earlier message: in place of what a sender says. No sender can write it, for the numbers
+/// from 10 to 99 do not pass.
 const CHANGE: u32 = 20;
+const EDIT: u32 = 21;
+const REACTION: u32 = 22;
 
-/// Whether a field of `Message` is what it is about: its sender's, or what happened to a group.
+/// Whether a field of `Message` is what it is about: its sender's, or something that is no message of its own.
 fn is_content(number: u32) -> bool {
-    matches!(number, 2..=9 | CHANGE | 100..)
+    matches!(number, 2..=9 | CHANGE..=REACTION | 100..)
 }
 
 /// What happened to a group, as content.
 pub(crate) fn change_content(change: &v1::GroupChange) -> Vec<u8> {
-    let len = change.encoded_len();
-    let mut content = Vec::with_capacity(bytes_len(CHANGE, len));
-    put_length(&mut content, CHANGE, len);
-    change.encode(&mut content).expect("a Vec grows as needed");
+    content(CHANGE, change)
+}
+
+/// What a message says now, as content.
+pub(crate) fn edit_content(edit: &v1::Edited) -> Vec<u8> {
+    content(EDIT, edit)
+}
+
+/// An answer to a message, as content.
+pub(crate) fn reaction_content(reaction: &v1::Reaction) -> Vec<u8> {
+    content(REACTION, reaction)
+}
+
+fn content(field: u32, message: &impl Message) -> Vec<u8> {
+    let len = message.encoded_len();
+    let mut content = Vec::with_capacity(bytes_len(field, len));
+    put_length(&mut content, field, len);
+    message.encode(&mut content).expect("a Vec grows as needed");
     content
 }
 
-/// Whether content that begins an encoded part of a `Message` is something that happened to a group.
+/// Whether content is no message of its own.
 pub(crate) fn is_change(content: &[u8]) -> bool {
-    matches!(wire::fields(content).next(), Some(Ok(wire::Field { number: CHANGE, .. })))
+    matches!(wire::fields(content).next(), Some(Ok(wire::Field { number: CHANGE..=REACTION, .. })))
 }
 
 /// Where the content begins in an encoded `Message` that has it last.

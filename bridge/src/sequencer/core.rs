@@ -15,7 +15,7 @@ use super::tails::Tails;
 use super::{Answer, Committed, Done, FetchError, NewItems, Ops, Request, Sink, Unanswered};
 use crate::machine::{self, Change, Command, Env, Key, Missing, Outcome, Record};
 use crate::mutation::{Mutation, mutated};
-use chasqui_proto::ErrorCode;
+use chasqui_proto::{ErrorCode, UserId};
 use chasqui_storage::{Batch, Poisoned};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,6 +37,10 @@ impl Work {
     pub(super) fn bytes(&self) -> usize {
         let payload = match &self.command {
             Some(Command::Send(send)) => send.message.content.len(),
+            Some(Command::Act(act)) => size_of::<machine::command::Act>() + act.content.len(),
+            Some(Command::GroupCreate(create)) => {
+                size_of::<machine::command::GroupCreate>() + create.members.len() * size_of::<UserId>()
+            }
             Some(Command::Delivered(delivered)) => {
                 delivered.messages.len() * size_of::<machine::command::Acknowledged>()
             }

@@ -56,6 +56,8 @@ fn the_reader_gets_what_the_sender_wrote_under_the_same_numbers() {
     let got = message(&deliver(&sent.content, None));
     let expected = v1::Message {
         change: None,
+        edit: None,
+        reaction: None,
         client_msg_id: Bytes::new(),
         body: send.body,
         reply_to: send.reply_to,

@@ -4,6 +4,7 @@
 //! in [`decide`](super::decide).
 
 mod account;
+mod act;
 mod attach;
 mod delivered;
 mod group;
@@ -14,6 +15,7 @@ mod send;
 
 use super::{Decision, Missing, View};
 pub use account::{CreateUser, RemoveUser};
+pub use act::{Act, Original};
 pub use attach::{Attach, Detach};
 use chasqui_proto::{ChatName, DeviceId, UserId};
 pub use delivered::{Acknowledged, Delivered};
@@ -41,6 +43,7 @@ pub enum Command {
     Heads(Heads),
     CreateUser(CreateUser),
     RemoveUser(RemoveUser),
+    Act(Box<Act>),
     GroupCreate(Box<GroupCreate>),
     GroupEdit(Box<GroupEdit>),
     GroupAdd(GroupAdd),
@@ -180,6 +183,12 @@ macro_rules! into_command {
 
 into_command!(Send, Delivered, Read, Reject, Attach, Detach, Heads, CreateUser, RemoveUser);
 into_command!(GroupAdd, GroupRemove, GroupRoles, GroupLeave, GroupInvite, GroupJoin, GroupGet);
+
+impl From<Act> for Command {
+    fn from(command: Act) -> Command {
+        Command::Act(Box::new(command))
+    }
+}
 
 impl From<GroupCreate> for Command {
     fn from(command: GroupCreate) -> Command {

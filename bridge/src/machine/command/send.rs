@@ -126,7 +126,7 @@ impl Send {
     }
 }
 
-fn append(owner: &UserId, user: &User, message: &NewMessage<'_>) -> Change {
+pub(super) fn append(owner: &UserId, user: &User, message: &NewMessage<'_>) -> Change {
     let position = user.inbox_head + 1;
     Change::AppendInbox { user: owner.clone(), position, entry: message.encode(position) }
 }

@@ -85,7 +85,7 @@ impl GroupCreate {
 }
 
 /// What is refused to whom an account was taken from.
-pub(super) fn removed() -> Refusal {
+pub(in super::super) fn removed() -> Refusal {
     Refusal::because(ErrorCode::Unauthenticated, "the user this connection is for was removed")
 }
 

@@ -20,6 +20,7 @@ pub use add::GroupAdd;
 pub use ask::GroupGet;
 use chasqui_proto::{ConversationId, ErrorCode, GroupId, Refusal, Seq, UserId};
 pub use create::GroupCreate;
+pub(super) use create::removed;
 pub use edit::{GroupEdit, NewSettings, NewText};
 pub use invite::{GroupInvite, GroupJoin, InviteAction};
 pub use leave::{GroupLeave, GroupRemove};
@@ -58,7 +59,7 @@ pub(super) struct Scene<'a> {
 }
 
 /// What is refused to who is no member: the same as if there were no such group.
-fn not_a_member() -> Refusal {
+pub(super) fn not_a_member() -> Refusal {
     Refusal::because(ErrorCode::Forbidden, "this user is no member of this group, if there is one")
 }
 
@@ -92,6 +93,11 @@ impl<'a> Scene<'a> {
     /// The group.
     pub(super) fn group(&self) -> &'a Group {
         self.group
+    }
+
+    /// Its conversation.
+    pub(super) fn conversation(&self) -> &'a Conversation {
+        self.conversation
     }
 
     /// The newest message.
