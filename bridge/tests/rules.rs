@@ -50,6 +50,8 @@ mod typing;
 mod undelivered_floor;
 #[path = "rules/unknown_users.rs"]
 mod unknown_users;
+#[path = "rules/verbs.rs"]
+mod verbs;
 #[path = "rules/who_may_what.rs"]
 mod who_may_what;
 #[path = "rules/wills.rs"]

@@ -2,15 +2,16 @@
 
 use super::command::tests::{caller, chat, device, user};
 use super::command::{
-    Acknowledged, Attach, Caller, CreateUser, Delivered, Detach, GroupAdd, GroupCreate, GroupEdit, GroupJoin,
-    GroupLeave, GroupRemove, GroupRoles, NewSettings, NewText, Read, RemoveUser, Role, Send,
+    Acknowledged, Act, Attach, Caller, CreateUser, Delivered, Detach, GroupAdd, GroupCreate, GroupEdit,
+    GroupJoin, GroupLeave, GroupRemove, GroupRoles, NewSettings, NewText, Original, Read, RemoveUser, Role,
+    Send,
 };
 use super::record::{Members, Settings};
 use super::testing::Memory;
 use super::{Ack, Change, Command, Env, Outcome, decide};
 use crate::entry::{self, Rendered};
 use bytes::Bytes;
-use chasqui_proto::{ChatName, ClientMsgId, ConversationId, GroupId, Outgoing, Seq, v1};
+use chasqui_proto::{ChatName, ClientMsgId, ConversationId, GroupId, Outgoing, Seq, UserId, v1};
 use proptest::prelude::*;
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,7 @@ enum What {
     Create,
     Remove,
     Group(InGroup),
+    Act(bool),
 }
 
 /// What somebody does about the one group there is.
@@ -53,6 +55,7 @@ enum InGroup {
     Post(bool),
     Send(Option<u8>, Ack),
     Read(bool),
+    Act(bool),
 }
 
 fn hikers() -> GroupId {
@@ -72,6 +75,7 @@ fn in_group() -> impl Strategy<Value = InGroup> {
         1 => any::<bool>().prop_map(InGroup::Post),
         8 => (prop::option::of(0u8..3), ack).prop_map(|(id, ack)| InGroup::Send(id, ack)),
         4 => any::<bool>().prop_map(InGroup::Read),
+        3 => any::<bool>().prop_map(InGroup::Act),
     ]
 }
 
@@ -86,6 +90,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(What::Create),
         1 => Just(What::Remove),
         12 => in_group().prop_map(What::Group),
+        2 => any::<bool>().prop_map(What::Act),
     ];
     let name = || prop::sample::select(&USERS[..]);
     (name(), prop::sample::select(&DEVICES[..]), name(), 0u64..12, 0u64..2_000, what).prop_map(
@@ -101,6 +106,8 @@ struct Told {
     accepted: BTreeMap<(String, String, String, u8), Outcome>,
     /// Who sent each message of the group.
     senders: Vec<String>,
+    /// Who sent each message that is one, by conversation and number.
+    said: BTreeMap<(String, u64), UserId>,
 }
 
 impl Told {
@@ -125,11 +132,23 @@ impl Told {
             What::Detach => Detach { user: user(step.user), device: on }.into(),
             What::Create => CreateUser { user: user(step.user) }.into(),
             What::Remove => RemoveUser { user: user(step.user) }.into(),
-            What::Group(what) => Self::in_group(step, what),
+            What::Group(what) => self.in_group(step, what),
+            What::Act(edit) => self.act(step, chat(step.peer), edit),
         }
     }
 
-    fn in_group(step: &Step, what: InGroup) -> Command {
+    /// Something done to a message that the step's number is of, if there is one.
+    fn act(&self, step: &Step, chat: ChatName, edit: bool) -> Command {
+        let id = ConversationId::named_by(&user(step.user), &chat);
+        let said = self.said.get(&(id.to_string(), step.number));
+        let original = said.map(|sender| Original { sender: sender.clone(), time_ms: 1_000 });
+        let content =
+            super::stored::reaction_content(&v1::Reaction { seq: step.number, emoji: "+".to_owned() });
+        let (caller, seq) = (caller(step.user, step.device), Seq(step.number));
+        Act { caller, chat, seq, original, edit, content: content.into() }.into()
+    }
+
+    fn in_group(&self, step: &Step, what: InGroup) -> Command {
         let (caller, group) = (caller(step.user, step.device), hikers());
         let users = vec![user(step.peer)];
         match what {
@@ -159,6 +178,7 @@ impl Told {
                 let (caller, to) = (Caller { ack, ..caller }, ChatName::Group(group));
                 Send { caller, to, message: Outgoing { client_msg_id, content } }.into()
             }
+            InGroup::Act(edit) => self.act(step, ChatName::Group(group), edit),
             InGroup::Read(played) => {
                 Read { caller, chat: ChatName::Group(group), up_to: Seq(step.number), played }.into()
             }
@@ -200,9 +220,12 @@ impl Told {
                 assert_eq!(seq.0, times.len() as u64 + 1, "numbers of a conversation have no gap");
                 assert!(times.last().is_none_or(|last| last <= time_ms), "time does not go backwards");
                 times.push(*time_ms);
+                let stored = super::stored::StoredMessage::decode(message).unwrap();
                 if matches!(conversation, ConversationId::Group(_)) {
-                    let stored = super::stored::StoredMessage::decode(message).unwrap();
                     self.senders.push(stored.sender.to_string());
+                }
+                if !super::stored::is_change(&stored.content) {
+                    self.said.insert((conversation.to_string(), seq.0), stored.sender);
                 }
             }
             Change::AppendInbox { user, position, entry } => {

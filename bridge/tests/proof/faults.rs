@@ -104,7 +104,13 @@ pub(crate) async fn breaks(seed: u64, broken: Break) -> Report {
     let what = format!("PROOF_SEED={seed}, {faulty:?}");
     // Where segments are reused no new ones are made.
     let kept = [("CHASQUI_STORAGE_OVERLAY_BYTES", "64 MiB"), ("CHASQUI_STORAGE_OVERLAY_AGE", "10 min")];
-    let more = if faulty.fault == Fault::Make && faulty.class == Class::Log { &kept[..] } else { &[] };
+    // What fails once has to meet the log, and not the segment that is prepared behind it: that is tried again.
+    let ample = [("CHASQUI_STORAGE_SEGMENT_BYTES", "64 MiB")];
+    let more = match faulty.fault {
+        Fault::Make if faulty.class == Class::Log => &kept[..],
+        _ if faulty.times > 0 => &ample[..],
+        _ => &[],
+    };
     let mut serving = Serving::begin(seed, more).await;
     let after =
         if matches!(faulty.fault, Fault::Write | Fault::Flush) { serving.rng.random_range(0..20) } else { 0 };

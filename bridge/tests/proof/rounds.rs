@@ -193,7 +193,11 @@ pub(crate) async fn play(plan: Plan) -> Result<Report, Failed> {
         rounds.starts += 1;
     }
     let mut server = rounds.start(None);
-    world.opened(server.address());
+    let Some(address) = server.address_or_end() else {
+        finale::leave(&world, players).await;
+        return Err(Failed::ToStart(server.said_all(), Broken(Vec::new())));
+    };
+    world.opened(address);
     world.meet().await;
     world.enter(Phase::Traffic);
     let mut armed = false;
