@@ -196,6 +196,16 @@ pub enum RenderError<E> {
     Fetch(E),
 }
 
+/// What everybody sees of an entry that looks the same to all devices and holds all that there is to see: by far most of them.
+///
+/// # Errors
+/// If it is not what an entry looks like.
+pub fn same_for_all(stored: &Bytes) -> Result<Option<Bytes>, DecodeError> {
+    let entry = Entry::read(stored)?;
+    let same = entry.flags & (FOR_DEVICE | FROM_DEVICE | CONTENT_ELSEWHERE) == 0;
+    Ok(same.then(|| stored.slice_ref(entry.event)))
+}
+
 /// What device `viewer` of user `owner` sees of an entry. `fetch` reads a conversation's log where the
 /// content is there; a message that is not there any more is shown as `Gone`.
 ///

@@ -61,6 +61,28 @@ fn message(rendered: Rendered) -> v1::Message {
 }
 
 #[test]
+fn what_looks_the_same_to_all_is_shown_without_asking_who_looks() {
+    let content = text("hello, world");
+    let large = text(&"x".repeat(5_000));
+    let (bob, phone) = (chat("bob"), device("phone"));
+    let own = NewMessage { from_device: Some((&phone, true)), ..from_alice(&bob, &content) };
+    let rows = [
+        ("a short text", from_alice(&chat("alice"), &content).encode(7), true),
+        ("a text that is elsewhere", from_alice(&chat("alice"), &large).encode(7), false),
+        ("one's own", own.encode(7), false),
+        ("a refusal", rejected(7, &phone, "u/bob/send", None, &ErrorCode::Forbidden.into()), false),
+    ];
+    for (what, stored, same) in rows {
+        let shown = same_for_all(&stored).unwrap();
+        assert_eq!(shown.is_some(), same, "{what}");
+        if let Some(shown) = shown {
+            assert_eq!(see(&stored, "bob", "phone"), Rendered::Event(shown), "{what}");
+        }
+    }
+    assert!(same_for_all(&Bytes::new()).is_err());
+}
+
+#[test]
 fn a_short_text_is_small_and_delivered_without_a_copy() {
     let content = text("hello, world");
     let stored = from_alice(&chat("alice"), &content).encode(70_000);

@@ -181,6 +181,9 @@ pub(super) fn view(reader: &Reader, client: &Client, grant: &SourceGrant, item: 
 }
 
 fn inbox_payload(reader: &Reader, client: &Client, item: &Item) -> Result<Option<Bytes>, String> {
+    if let Some(payload) = entry::same_for_all(&item.stored).map_err(|error| error.to_string())? {
+        return Ok(Some(payload));
+    }
     let (Some(owner), Some(device)) = (user_of(&client.session), device_of(client)) else { return Ok(None) };
     let fetch =
         |conversation: &ConversationId, seq: Seq| -> Result<Option<Bytes>, chasqui_storage::KvError> {
