@@ -16,6 +16,7 @@ mod history;
 mod operators;
 mod ops;
 mod replies;
+mod sink;
 mod sources;
 mod typing;
 mod users;
@@ -30,7 +31,7 @@ use crate::access::live::LiveRules;
 use crate::account::{Accounts, AdminAnswers};
 use crate::machine::command::{Attach, Detach, Heads};
 use crate::machine::{Command, Outcome};
-use crate::sequencer::{Answer, Committed, Intake, Request, Sink, Unanswered};
+use crate::sequencer::{Intake, Request, Sink, Unanswered};
 use crate::session_store::put_received;
 use asks::{Asks, Question};
 use chasqui_broker::Broker;
@@ -460,62 +461,4 @@ fn answer_and_reply(client: Arc<Client>, token: u64, reply_to: ReplyTo) -> Quest
             "the server cannot write to its disk; nothing more is acknowledged",
         ),
     })
-}
-
-impl Sink for ChatHook {
-    fn committed(&self, committed: Committed) {
-        if let Some(broker) = &*self.broker.read() {
-            broker.committed(committed.tails.into_iter().map(sources::tail));
-        }
-        let mut answers = committed.answers.into_iter().peekable();
-        while let Some(answer) = answers.next() {
-            if self.admin.answered(&answer) {
-                continue;
-            }
-            let Answer { origin, token, outcome } = answer;
-            if let Some(question) = self.asks.take(token) {
-                question(failure(outcome));
-                continue;
-            }
-            let Some(client) = self.connections.get(origin) else { continue };
-            let mut done: Vec<Done> = commands::done(&client, token, outcome).into_iter().collect();
-            // The answers of one connection stand together: it is woken once.
-            while let Some(Answer { token, outcome, .. }) =
-                answers.next_if(|next| next.origin == origin && !Asks::is_question(next.token))
-            {
-                done.extend(commands::done(&client, token, outcome));
-            }
-            if !done.is_empty() {
-                client.answer(done);
-            }
-        }
-    }
-
-    fn poisoned(&self, unanswered: Vec<Unanswered>, why: &Poisoned) {
-        if !std::mem::replace(&mut *self.said_poisoned.lock(), true) {
-            tracing::error!("the store takes no more writes, nothing more is acknowledged: {why}");
-        }
-        for unanswered in unanswered {
-            if self.admin.unanswered(&unanswered, why) {
-                continue;
-            }
-            let Unanswered { origin, token } = unanswered;
-            if let Some(question) = self.asks.take(token) {
-                question(Err(StoreError::new(why.to_string())));
-            } else if let Some(client) = self.connections.get(origin) {
-                client.close(
-                    ReasonCode::ImplementationSpecificError,
-                    "the server cannot write to its disk; nothing more is acknowledged",
-                );
-            }
-        }
-    }
-}
-
-/// An outcome that says that nothing was decided, as the error it is.
-fn failure(outcome: Outcome) -> Result<Outcome, StoreError> {
-    match outcome {
-        Outcome::Failed(sentence) => Err(StoreError(sentence)),
-        outcome => Ok(outcome),
-    }
 }

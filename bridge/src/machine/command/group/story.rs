@@ -92,6 +92,8 @@ impl<'a, V: View> Story<'a, V> {
         chat: &'m ChatName,
     ) -> Seq {
         let (seq, time_ms) = (self.next(), self.time_ms());
+        // An entry for each, the message, and what becomes of its sender.
+        self.changes.reserve(readers.len() + 3);
         for reader in readers {
             let Some(user) = self.missing.note(self.view.user(&reader.user)) else { continue };
             if !is_alive(reader, user, self.dev) {
