@@ -147,6 +147,15 @@ pub fn rejected(
     out.into()
 }
 
+/// The entry at `position` that tells a user's devices what their settings are, as stored.
+pub fn settings(position: u64, settings: v1::Settings) -> Bytes {
+    let event = v1::Event { position, event: Some(v1::event::Event::Settings(settings)) };
+    let mut out = Vec::with_capacity(2 + event.encoded_len());
+    put_header(&mut out, 0, None);
+    event.encode(&mut out).expect("a Vec grows as needed");
+    out.into()
+}
+
 fn put_header(out: &mut Vec<u8>, flags: u8, device: Option<&DeviceId>) {
     out.extend_from_slice(&[VERSION, flags]);
     if let Some(device) = device {

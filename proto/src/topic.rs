@@ -175,6 +175,8 @@ pub enum Verb {
     React,
     /// `do/history`, a [`History`](crate::v1::History).
     History,
+    /// `do/settings`, a [`Settings`](crate::v1::Settings).
+    Settings,
     /// `do/group.create`, a [`GroupCreate`](crate::v1::GroupCreate).
     GroupCreate,
     /// `do/group.update`, a [`GroupUpdate`](crate::v1::GroupUpdate).
@@ -201,12 +203,13 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Read,
         Self::Played,
         Self::Edit,
         Self::React,
         Self::History,
+        Self::Settings,
         Self::GroupCreate,
         Self::GroupUpdate,
         Self::GroupSettings,
@@ -228,6 +231,7 @@ impl Verb {
             Self::Edit => "edit",
             Self::React => "react",
             Self::History => "history",
+            Self::Settings => "settings",
             Self::GroupCreate => "group.create",
             Self::GroupUpdate => "group.update",
             Self::GroupSettings => "group.settings",
@@ -250,6 +254,7 @@ impl Verb {
             Self::Edit => "Edit",
             Self::React => "React",
             Self::History => "History",
+            Self::Settings => "Settings",
             Self::GroupCreate => "GroupCreate",
             Self::GroupUpdate => "GroupUpdate",
             Self::GroupSettings => "GroupConfigure",

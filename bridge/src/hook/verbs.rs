@@ -4,7 +4,7 @@ use super::history::{Part, Query};
 use super::{chance, history};
 use crate::machine::command::{
     Act, Caller, GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave, GroupRemove,
-    GroupRoles, InviteAction, NewSettings, NewText, Read, Role,
+    GroupRoles, InviteAction, NewSettings, NewText, Read, Role, SetUp,
 };
 use crate::machine::{Command, record, stored};
 use bytes::Bytes;
@@ -80,6 +80,13 @@ pub(super) fn read(
             }
             let part = if from_seq > 0 { Part::From(Seq(from_seq)) } else { Part::Before(Seq(before_seq)) };
             (Asks::History(Query { chat: ChatName::parse(&conversation)?, part, limit }), request_id)
+        }
+        Verb::Settings => {
+            let v1::Settings { hide_read_receipts, request_id } = payload.decode()?;
+            if hide_read_receipts.is_none() {
+                return Err(invalid("settings has nothing in it"));
+            }
+            (SetUp { caller, hide_reads: hide_read_receipts }.into(), request_id)
         }
         Verb::GroupCreate => {
             let asked: v1::GroupCreate = payload.decode()?;

@@ -39,6 +39,8 @@ pub enum Change {
     PutGroup { group: GroupId, to: Box<Group> },
     /// What a user has to do with a group is another.
     PutMembership { group: GroupId, user: UserId, to: Membership },
+    /// What a user reads is hidden, both ways, or is no more.
+    HideReads { user: UserId, hides: bool },
 }
 
 /// Folds a change into the records.
@@ -89,6 +91,7 @@ pub fn apply(records: &mut impl Records, change: &Change) {
         Change::PutMembership { group, user, to } => {
             records.membership_mut(group, user).clone_from(to);
         }
+        Change::HideReads { user, hides } => records.user_mut(user).hides_reads = *hides,
     }
 }
 
@@ -150,6 +153,10 @@ impl Change {
                 put_bytes(out, group.as_bytes());
                 put_encoded(out, |stored| to.encode(stored));
             }
+            Change::HideReads { user, hides } => {
+                tagged(out, 13, user);
+                out.push(u8::from(*hides));
+            }
         }
     }
 
@@ -197,6 +204,11 @@ impl Change {
             12 => {
                 let (user, group) = (user(input)?, group(input)?);
                 Change::PutMembership { group, user, to: Membership::decode(input.bytes()?).ok()? }
+            }
+            13 => {
+                let user = user(input)?;
+                let hides = input.byte()?;
+                Change::HideReads { user, hides: (hides <= 1).then_some(hides == 1)? }
             }
             _ => return None,
         })
@@ -285,6 +297,7 @@ mod tests {
                     Change::PutReceipt { owner, chat: ChatName::User(peer), receipt }
                 }
             ),
+            (user(), any::<bool>()).prop_map(|(user, hides)| Change::HideReads { user, hides }),
             (group(), arbitrary_group()).prop_map(|(group, to)| Change::PutGroup { group, to: Box::new(to) }),
             (group(), user(), arbitrary_membership()).prop_map(|(group, user, to)| Change::PutMembership {
                 group,

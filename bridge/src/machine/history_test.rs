@@ -4,7 +4,7 @@ use super::command::tests::{caller, chat, device, user};
 use super::command::{
     Acknowledged, Act, Attach, Caller, CreateUser, Delivered, Detach, GroupAdd, GroupCreate, GroupEdit,
     GroupJoin, GroupLeave, GroupRemove, GroupRoles, NewSettings, NewText, Original, Read, RemoveUser, Role,
-    Send,
+    Send, SetUp,
 };
 use super::record::{Members, Settings};
 use super::testing::Memory;
@@ -40,6 +40,7 @@ enum What {
     Remove,
     Group(InGroup),
     Act(bool),
+    Hide(bool),
 }
 
 /// What somebody does about the one group there is.
@@ -91,6 +92,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(What::Remove),
         12 => in_group().prop_map(What::Group),
         2 => any::<bool>().prop_map(What::Act),
+        1 => any::<bool>().prop_map(What::Hide),
     ];
     let name = || prop::sample::select(&USERS[..]);
     (name(), prop::sample::select(&DEVICES[..]), name(), 0u64..12, 0u64..2_000, what).prop_map(
@@ -133,6 +135,9 @@ impl Told {
             What::Create => CreateUser { user: user(step.user) }.into(),
             What::Remove => RemoveUser { user: user(step.user) }.into(),
             What::Group(what) => self.in_group(step, what),
+            What::Hide(hides) => {
+                SetUp { caller: caller(step.user, step.device), hide_reads: Some(hides) }.into()
+            }
             What::Act(edit) => self.act(step, chat(step.peer), edit),
         }
     }
@@ -196,7 +201,7 @@ impl Told {
                     (message.conversation == "g/hikers").then_some(message.seq)
                 }
                 v1::event::Event::Gone(gone) => (gone.conversation == "g/hikers").then_some(gone.seq),
-                v1::event::Event::Rejected(_) => None,
+                v1::event::Event::Rejected(_) | v1::event::Event::Settings(_) => None,
             },
         };
         inbox.iter().filter_map(seq).collect()

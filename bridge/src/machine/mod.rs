@@ -118,6 +118,7 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::Heads(heads) => heads.decide(view),
         Command::CreateUser(create) => create.decide(view),
         Command::RemoveUser(remove) => remove.decide(view),
+        Command::SetUp(set_up) => set_up.decide(view, env),
         Command::Act(act) => act.decide(view, env),
         Command::GroupCreate(create) => create.decide(view, env),
         Command::GroupEdit(edit) => edit.decide(view, env),

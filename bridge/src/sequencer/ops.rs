@@ -37,7 +37,8 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
         | Change::MoveCursor { .. }
         | Change::PutReceipt { .. }
         | Change::PutGroup { .. }
-        | Change::PutMembership { .. } => {}
+        | Change::PutMembership { .. }
+        | Change::HideReads { .. } => {}
     }
 }
 

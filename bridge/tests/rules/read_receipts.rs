@@ -3,6 +3,7 @@
 use crate::support::*;
 use chasqui_broker::codec::{ReasonCode, Version};
 use chasqui_proto::v1;
+use prost::Message as _;
 
 /// The next receipt that says `read`.
 async fn until_read(watcher: &mut Client, read: u64) -> v1::Receipt {
@@ -143,4 +144,44 @@ async fn what_is_not_there_cannot_be_read() {
     alice.publish("do/read", &read("u/bob", 1)).await;
     watcher.nothing().await;
     assert_eq!(receipt(&bobs.take().await).conversation, "u/alice");
+}
+
+#[tokio::test]
+async fn who_hides_what_they_read_neither_shows_nor_sees_it() {
+    both(|version| async move {
+        let mut service = Service::start().await;
+        let mut alice = service.publisher(version, "alice").await;
+        let mut watcher = service.watcher(version, "alice").await;
+        let mut phone = service.device(version, "bob", "phone").await;
+        let mut bob = service.publisher(version, "bob").await;
+        let hide = |hides| v1::Settings { hide_read_receipts: Some(hides), request_id: 0 };
+        for (who, hides) in [("bob", true), ("alice", true)] {
+            let client = if who == "bob" { &mut bob } else { &mut alice };
+            let ack = client.publish("do/settings", &hide(hides).encode_to_vec()).await;
+            assert_eq!(ack.reason, ReasonCode::Success, "{who}");
+        }
+        // All of one's devices are told.
+        let told = event(&phone.take().await).event;
+        assert_eq!(told, Some(v1::event::Event::Settings(hide(true))));
+        for (shows, who) in [(false, "nobody"), (false, "bob"), (true, "both")] {
+            if who == "bob" {
+                bob.publish("do/settings", &hide(false).encode_to_vec()).await;
+            }
+            if who == "both" {
+                service.power_cut(4).await;
+                alice = service.publisher(version, "alice").await;
+                bob = service.publisher(version, "bob").await;
+                watcher = service.watcher(version, "alice").await;
+                alice.publish("do/settings", &hide(false).encode_to_vec()).await;
+            }
+            alice.tell("bob", "hello").await;
+            says_read(&mut bob, 1).await;
+            if shows {
+                until_read(&mut watcher, 1).await;
+            } else {
+                watcher.nothing().await;
+            }
+        }
+    })
+    .await;
 }

@@ -37,6 +37,7 @@ fn asks(verb: Verb, group: &str, as_json: bool) -> Vec<u8> {
         Verb::History => {
             encoded(&v1::History { conversation: chat(), request_id, ..v1::History::default() }, as_json)
         }
+        Verb::Settings => encoded(&v1::Settings { hide_read_receipts: Some(as_json), request_id }, as_json),
         Verb::GroupCreate => {
             let (group, name) = (format!("{id}-2"), "Another".to_owned());
             encoded(&v1::GroupCreate { group, name, request_id, ..v1::GroupCreate::default() }, as_json)

@@ -127,6 +127,7 @@ fn round_trip(message: &str, example: &str) -> Result<Vec<u8>, json::JsonError> 
         Edit,
         React,
         History,
+        Settings,
         Reply,
         Receipt,
         Typing,

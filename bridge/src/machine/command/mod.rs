@@ -12,6 +12,7 @@ mod heads;
 mod read;
 mod reject;
 mod send;
+mod settings;
 
 use super::{Decision, Missing, View};
 pub use account::{CreateUser, RemoveUser};
@@ -28,6 +29,7 @@ pub use heads::Heads;
 pub use read::Read;
 pub use reject::Reject;
 pub use send::Send;
+pub use settings::SetUp;
 use std::sync::Arc;
 
 /// A command, with who asks for it.
@@ -44,6 +46,7 @@ pub enum Command {
     CreateUser(CreateUser),
     RemoveUser(RemoveUser),
     Act(Box<Act>),
+    SetUp(SetUp),
     GroupCreate(Box<GroupCreate>),
     GroupEdit(Box<GroupEdit>),
     GroupAdd(GroupAdd),
@@ -182,7 +185,7 @@ macro_rules! into_command {
 }
 
 into_command!(Send, Delivered, Read, Reject, Attach, Detach, Heads, CreateUser, RemoveUser);
-into_command!(GroupAdd, GroupRemove, GroupRoles, GroupLeave, GroupInvite, GroupJoin, GroupGet);
+into_command!(SetUp, GroupAdd, GroupRemove, GroupRoles, GroupLeave, GroupInvite, GroupJoin, GroupGet);
 
 impl From<Act> for Command {
     fn from(command: Act) -> Command {
