@@ -4,7 +4,7 @@
 //! what is asked for.
 
 use crate::machine::command::Original;
-use crate::machine::record::Stay;
+use crate::machine::record::{Stay, User};
 use crate::machine::stored::{StoredMessage, is_change};
 use crate::machine::{Key, Record};
 use crate::sequencer::{self, FetchError, names};
@@ -52,7 +52,11 @@ pub(super) fn read(
     query: &Query,
 ) -> Result<Result<Page, Refusal>, FetchError> {
     let id = ConversationId::named_by(user, &query.chat);
-    let visible = visible(reader, user, &query.chat, &id)?;
+    let me = match sequencer::read(reader, &Key::User(user.clone()))? {
+        Record::User(user) => user,
+        other => unreachable!("a read brings the kind of record it was asked for: {other:?}"),
+    };
+    let visible = visible(reader, (user, &me), &query.chat, &id)?;
     if visible.is_empty() {
         return Ok(Err(ErrorCode::NoSuchMessage.into()));
     }
@@ -68,6 +72,7 @@ pub(super) fn read(
         limit,
         bytes: 0,
         page: Page::default(),
+        since_ms: me.since_ms,
     };
     match query.part {
         Part::From(from) => {
@@ -89,19 +94,21 @@ pub(super) fn read(
 /// The numbers of a conversation that somebody may see, in order.
 fn visible(
     reader: &Reader,
-    user: &UserId,
+    (user, me): (&UserId, &User),
     chat: &ChatName,
     id: &ConversationId,
 ) -> Result<Vec<RangeInclusive<u64>>, FetchError> {
-    let head = match sequencer::read(reader, &Key::Conversation(id.clone()))? {
-        Record::Conversation(conversation) => conversation.head.0,
+    let (head, last_time_ms) = match sequencer::read(reader, &Key::Conversation(id.clone()))? {
+        Record::Conversation(conversation) => (conversation.head.0, conversation.last_time_ms),
         other => unreachable!("a read brings the kind of record it was asked for: {other:?}"),
     };
     Ok(match chat {
-        ChatName::User(_) if head == 0 => Vec::new(),
+        ChatName::User(_) if head == 0 || last_time_ms < me.since_ms => Vec::new(),
         ChatName::User(_) => vec![1..=head],
         ChatName::Group(group) => {
             match sequencer::read(reader, &Key::Membership(group.clone(), user.clone()))? {
+                // What a user of the same name saw before is none of theirs.
+                Record::Membership(membership) if membership.life != me.lives => Vec::new(),
                 Record::Membership(membership) => {
                     let last = |stay: &Stay| if stay.to == Seq::NONE { head } else { stay.to.0 };
                     membership.stays.iter().map(|stay| stay.from.0..=last(stay)).collect()
@@ -121,6 +128,8 @@ struct Filling<'a> {
     limit: usize,
     bytes: usize,
     page: Page,
+    /// What was said before, in Unix milliseconds, is not shown.
+    since_ms: u64,
 }
 
 impl Filling<'_> {
@@ -157,7 +166,9 @@ impl Filling<'_> {
         if self.page.more {
             return Ok(());
         }
-        let message = shown(&self.query.chat, self.user, seq, stored)?;
+        let Some(message) = shown(&self.query.chat, self.user, seq, stored, self.since_ms)? else {
+            return Ok(());
+        };
         let full = !self.page.messages.is_empty() && self.bytes + message.len() > HISTORY_MAX_BYTES;
         if full || self.page.messages.len() == self.limit {
             self.page.more = true;
@@ -181,9 +192,18 @@ pub(super) fn original(
     Ok((!is_change(&content)).then_some(Original { sender, time_ms }))
 }
 
-/// A message as its reader gets it, encoded.
-fn shown(chat: &ChatName, reader: &UserId, seq: Seq, stored: &Bytes) -> Result<Bytes, FetchError> {
+/// A message as its reader gets it, encoded; nothing of one that was said before there was this reader.
+fn shown(
+    chat: &ChatName,
+    reader: &UserId,
+    seq: Seq,
+    stored: &Bytes,
+    since_ms: u64,
+) -> Result<Option<Bytes>, FetchError> {
     let StoredMessage { sender, time_ms, client_msg_id, content } = StoredMessage::decode(stored)?;
+    if time_ms < since_ms {
+        return Ok(None);
+    }
     let mut out = Vec::new();
     MessageEntry {
         conversation: chat,
@@ -195,5 +215,5 @@ fn shown(chat: &ChatName, reader: &UserId, seq: Seq, stored: &Bytes) -> Result<B
         content: &content,
     }
     .encode_message(&mut out);
-    Ok(out.into())
+    Ok(Some(out.into()))
 }

@@ -15,8 +15,8 @@ const VERSION: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Change {
-    /// There is such a user now.
-    CreateUser { user: UserId },
+    /// There is such a user now, since then.
+    CreateUser { user: UserId, at_ms: u64 },
     /// There is no such user any more: no devices, an empty inbox.
     RemoveUser { user: UserId },
     /// A conversation's log grows by a [`StoredMessage`](super::stored::StoredMessage).
@@ -46,7 +46,12 @@ pub enum Change {
 /// Folds a change into the records.
 pub fn apply(records: &mut impl Records, change: &Change) {
     match change {
-        Change::CreateUser { user } => records.user_mut(user).exists = true,
+        Change::CreateUser { user, at_ms } => {
+            let user = records.user_mut(user);
+            user.exists = true;
+            // The first of a name sees all there is.
+            user.since_ms = if user.lives > 0 { *at_ms } else { 0 };
+        }
         Change::RemoveUser { user } => {
             let user = records.user_mut(user);
             user.exists = false;
@@ -100,7 +105,10 @@ impl Change {
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         match self {
-            Change::CreateUser { user } => tagged(out, 1, user),
+            Change::CreateUser { user, at_ms } => {
+                tagged(out, 1, user);
+                put_number(out, *at_ms);
+            }
             Change::RemoveUser { user } => tagged(out, 2, user),
             Change::AppendMessage { conversation, seq, time_ms, message } => {
                 out.push(3);
@@ -170,7 +178,7 @@ impl Change {
 
     fn read(input: &mut Input<'_>) -> Option<Change> {
         Some(match input.byte()? {
-            1 => Change::CreateUser { user: user(input)? },
+            1 => Change::CreateUser { user: user(input)?, at_ms: input.number()? },
             2 => Change::RemoveUser { user: user(input)? },
             3 => Change::AppendMessage {
                 conversation: ConversationId::parse(input.text()?).ok()?,
@@ -261,7 +269,7 @@ mod tests {
         let id =
             prop::collection::vec(any::<u8>(), 1..=16).prop_map(|id| ClientMsgId::from_bytes(&id).unwrap());
         prop_oneof![
-            user().prop_map(|user| Change::CreateUser { user }),
+            (user(), any::<u64>()).prop_map(|(user, at_ms)| Change::CreateUser { user, at_ms }),
             user().prop_map(|user| Change::RemoveUser { user }),
             (direct.clone(), any::<u64>(), any::<u64>(), bytes()).prop_map(
                 |(conversation, seq, time_ms, message)| {

@@ -106,6 +106,8 @@ struct Told {
     inboxes: BTreeMap<String, Vec<Bytes>>,
     conversations: BTreeMap<String, Vec<u64>>,
     accepted: BTreeMap<(String, String, String, u8), Outcome>,
+    /// How many entries users had when they were removed.
+    removed: BTreeMap<String, usize>,
     /// Who sent each message of the group.
     senders: Vec<String>,
     /// Who sent each message that is one, by conversation and number.
@@ -190,9 +192,10 @@ impl Told {
         }
     }
 
-    /// The messages of the group that a user was given.
+    /// The messages of the group that a user was given; not those of somebody of the same name before.
     fn given(&self, of: &str) -> Vec<u64> {
-        let inbox = self.inboxes.get(of).map_or(&[][..], |inbox| &inbox[..]);
+        let before = self.removed.get(of).copied().unwrap_or(0);
+        let inbox = self.inboxes.get(of).map_or(&[][..], |inbox| &inbox[before..]);
         let nowhere = |_: &ConversationId, _| Ok::<_, std::convert::Infallible>(None);
         let seq = |entry: &Bytes| match entry::render(entry, &user(of), &device("other"), nowhere).unwrap() {
             Rendered::Skip => None,
@@ -237,6 +240,10 @@ impl Told {
                 let inbox = self.inboxes.entry(user.to_string()).or_default();
                 assert_eq!(*position, inbox.len() as u64 + 1, "positions of an inbox have no gap");
                 inbox.push(entry.clone());
+            }
+            Change::RemoveUser { user } => {
+                let entries = self.inboxes.get(user.as_str()).map_or(0, Vec::len);
+                self.removed.insert(user.to_string(), entries);
             }
             _ => {}
         }
@@ -297,10 +304,14 @@ fn check_group(told: &Told, before: &Memory, after: &Memory) {
         let given = told.given(name);
         assert!(given.is_sorted_by(|a, b| a < b), "{name}: each message once, in order: {given:?}");
         let given: BTreeSet<u64> = given.into_iter().collect();
+        let theirs = membership.life == after.user(name).lives;
         for seq in &given {
-            assert!(membership.covers(Seq(*seq)), "{name} was given {seq}, which is none of theirs");
+            assert!(
+                theirs && membership.covers(Seq(*seq)),
+                "{name} was given {seq}, which is none of theirs"
+            );
         }
-        if after.user(name).lives == 0 {
+        if theirs {
             for (seq, sender) in (1..).zip(&told.senders).filter(|(_, sender)| *sender != name) {
                 let has = given.contains(&seq);
                 assert_eq!(has, membership.covers(Seq(seq)), "{name}: message {seq} of {sender}");

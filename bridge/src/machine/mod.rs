@@ -116,7 +116,7 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::Attach(attach) => attach.decide(view, env),
         Command::Detach(detach) => detach.decide(view),
         Command::Heads(heads) => heads.decide(view),
-        Command::CreateUser(create) => create.decide(view),
+        Command::CreateUser(create) => create.decide(view, env),
         Command::RemoveUser(remove) => remove.decide(view),
         Command::SetUp(set_up) => set_up.decide(view, env),
         Command::Act(act) => act.decide(view, env),

@@ -5,6 +5,7 @@ use chasqui_broker::codec::{QoS, ReasonCode, Version};
 use chasqui_proto::limits::{EDIT_WINDOW_MS, HISTORY_MAX_ITEMS, REACTION_MAX_BYTES};
 use chasqui_proto::v1::{self, ErrorCode};
 use prost::Message as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn body(text: &str) -> v1::Body {
@@ -235,4 +236,39 @@ async fn of_a_group_one_sees_what_was_said_while_one_was_a_member() {
         assert_eq!(text_of(&older.messages[0]), Some("two"));
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_comes_under_the_name_of_another_sees_nothing_of_that_ones() {
+    let service = Service::start_with(with_accounts()).await;
+    service.add_users(&["alice", "bob", "carol"]).await;
+    let mut alice = service.publisher(Version::V5, "alice").await;
+    alice.tell("bob", "for the first bob").await;
+    let create = v1::GroupCreate {
+        group: "hikers".to_owned(),
+        name: "Hikers".to_owned(),
+        members: vec!["bob".to_owned(), "carol".to_owned()],
+        ..v1::GroupCreate::default()
+    };
+    alice.publish("do/group.create", &create.encode_to_vec()).await;
+    let accounts = Arc::clone(service.server().accounts());
+    let removed = tokio::task::spawn_blocking(move || accounts.remove("bob")).await.expect("no panic");
+    removed.expect("bob is removed");
+    service.clock.advance(Duration::from_mins(1));
+    service.add_users(&["bob"]).await;
+    let mut bob = asker(&service, Version::V5, "bob").await;
+    for conversation in ["u/alice", "g/hikers"] {
+        let page = history(&mut bob, asks(conversation)).await;
+        assert_eq!((page.code(), page.messages.len()), (ErrorCode::NoSuchMessage, 0), "{conversation}");
+        let ack = bob.publish("do/read", &read(conversation, 1)).await;
+        assert!(reason_of(&ack).expect("a reason").starts_with("NO_SUCH_MESSAGE: "), "{conversation}");
+        let ack = bob.publish("do/react", &react(conversation, 1, "👍")).await;
+        assert!(ack.reason.is_error(), "{conversation}");
+    }
+    assert_eq!(bob.publish("g/hikers/send", &says("it is me")).await.reason, ReasonCode::NotAuthorized);
+    alice.tell("bob", "for the second bob").await;
+    let page = history(&mut bob, asks("u/alice")).await;
+    assert_eq!(page.messages.iter().map(text_of).collect::<Vec<_>>(), [Some("for the second bob")]);
+    let both = history(&mut asker(&service, Version::V5, "alice").await, asks("u/bob")).await;
+    assert_eq!(both.messages.len(), 2, "the other side keeps what it had");
 }

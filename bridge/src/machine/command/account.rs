@@ -1,7 +1,7 @@
 //! `CreateUser` and `RemoveUser`: who there is.
 
 use super::{Decision, Missing, View};
-use crate::machine::{Change, Outcome};
+use crate::machine::{Change, Env, Outcome};
 use chasqui_proto::UserId;
 
 /// Lets a user be. One who is there already stays as they are.
@@ -12,9 +12,13 @@ pub struct CreateUser {
 }
 
 impl CreateUser {
-    pub(crate) fn decide(&self, view: &impl View) -> Result<Decision, Missing> {
+    pub(crate) fn decide(&self, view: &impl View, env: &Env) -> Result<Decision, Missing> {
         let exists = view.user(&self.user)?.exists;
-        let changes = if exists { Vec::new() } else { vec![Change::CreateUser { user: self.user.clone() }] };
+        let changes = if exists {
+            Vec::new()
+        } else {
+            vec![Change::CreateUser { user: self.user.clone(), at_ms: env.now_ms }]
+        };
         Ok(Decision { changes, outcome: Outcome::Done })
     }
 }
@@ -38,7 +42,7 @@ impl RemoveUser {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::command::tests::{act, device, env, is_quiet, user};
+    use crate::machine::command::tests::{NOW_MS, act, device, env, is_quiet, user};
     use crate::machine::testing::Memory;
     use crate::machine::{Device, User};
     use smallvec::smallvec;
@@ -79,6 +83,7 @@ mod tests {
             floor: 9,
             state_head: 5,
             lives: 1,
+            since_ms: NOW_MS,
             ..User::default()
         };
         assert_eq!(memory.user("alice"), &expected);

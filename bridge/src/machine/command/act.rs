@@ -62,7 +62,10 @@ impl Act {
         if !user.exists && !env.dev {
             return self.refuse(view, super::group::removed());
         }
-        if let Some(refusal) = self.refusal(env) {
+        // What was said before there was this user of the name is none of theirs.
+        let seen = self.original.as_ref().is_some_and(|original| original.time_ms >= user.since_ms);
+        let refusal = if seen { self.refusal(env) } else { Some(no_such_message()) };
+        if let Some(refusal) = refusal {
             return self.refuse(view, refusal);
         }
         let seq = conversation.head.next();
@@ -100,7 +103,8 @@ impl Act {
         if scene.me().is_none() {
             return self.refuse(view, not_a_member());
         }
-        let refusal = if membership.covers(self.seq) { self.refusal(env) } else { Some(no_such_message()) };
+        let refusal =
+            if scene.sees(membership, self.seq) { self.refusal(env) } else { Some(no_such_message()) };
         if let Some(refusal) = refusal {
             return self.refuse(view, refusal);
         }
@@ -143,7 +147,7 @@ mod tests {
     use crate::machine::command::tests::{
         NOW_MS, act, caller, chat, device, env, inbox_entries, is_quiet, old_caller, refused, user,
     };
-    use crate::machine::command::{Attach, GroupCreate, GroupLeave, GroupRemove, RemoveUser};
+    use crate::machine::command::{Attach, CreateUser, GroupCreate, GroupLeave, GroupRemove, RemoveUser};
     use crate::machine::record::{Conversation, Settings};
     use crate::machine::testing::Memory;
     use crate::machine::{Told, stored};
@@ -303,6 +307,18 @@ mod tests {
         assert_eq!((inbox_entries(&decision, "alice").len(), inbox_entries(&decision, "bob").len()), (1, 0));
         let decision = act(&mut memory, acts("bob", chat("alice"), false), &env());
         assert_eq!(refused(&decision.outcome).0.code, ErrorCode::Unauthenticated);
+    }
+
+    #[test]
+    fn who_comes_under_the_name_of_another_does_nothing_to_what_that_one_saw() {
+        let mut memory = memory();
+        act(&mut memory, RemoveUser { user: user("bob") }, &env());
+        act(&mut memory, CreateUser { user: user("bob") }, &env());
+        let decision = act(&mut memory, acts("bob", chat("alice"), false), &env());
+        assert_eq!(refused(&decision.outcome).0.code, ErrorCode::NoSuchMessage);
+        let later = Some(Original { sender: user("alice"), time_ms: NOW_MS });
+        let decision = act(&mut memory, Act { original: later, ..acts("bob", chat("alice"), false) }, &env());
+        assert!(decision.outcome.is_success_code());
     }
 
     #[test]

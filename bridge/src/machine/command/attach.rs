@@ -34,7 +34,7 @@ impl Attach {
         }
         let mut changes = Vec::with_capacity(2);
         if !user.exists {
-            changes.push(Change::CreateUser { user: self.user.clone() });
+            changes.push(Change::CreateUser { user: self.user.clone(), at_ms: env.now_ms });
         }
         let (owner, device, start) = (self.user.clone(), self.device.clone(), user.floor);
         changes.push(Change::AttachDevice { user: owner, device, start });

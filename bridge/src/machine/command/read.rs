@@ -41,7 +41,8 @@ impl Read {
         else {
             return Err(missing);
         };
-        if self.up_to > conversation.head {
+        // What was said before there was this user of the name is none of theirs.
+        if self.up_to > conversation.head || conversation.last_time_ms < user.since_ms {
             return refuse(view, &self.caller, None, ErrorCode::NoSuchMessage.into());
         }
         // While either side hides its reading nothing is remembered either, so that switching on later does
@@ -66,8 +67,11 @@ impl Read {
         let scene = missing.note(Scene::load(view, &self.caller, group_id));
         let membership = missing.note(view.membership(group_id, &self.caller.user));
         let (Some(scene), Some(membership)) = (scene, membership) else { return Err(missing) };
-        let seen =
-            if scene.me().is_some() { self.up_to <= scene.head() } else { membership.covers(self.up_to) };
+        let seen = if scene.me().is_some() {
+            self.up_to <= scene.head()
+        } else {
+            scene.sees(membership, self.up_to)
+        };
         if !seen {
             return refuse(view, &self.caller, None, ErrorCode::NoSuchMessage.into());
         }

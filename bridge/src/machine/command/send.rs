@@ -62,10 +62,10 @@ impl Send {
         let content = &self.message.content;
         let mut changes = Vec::with_capacity(5);
         if !sender.exists {
-            changes.push(Change::CreateUser { user: from.clone() });
+            changes.push(Change::CreateUser { user: from.clone(), at_ms: env.now_ms });
         }
         if !recipient.exists && !to_self {
-            changes.push(Change::CreateUser { user: to.clone() });
+            changes.push(Change::CreateUser { user: to.clone(), at_ms: env.now_ms });
         }
         let own = NewMessage {
             chat: &self.to,

@@ -28,7 +28,7 @@ impl SetUp {
         }
         let mut changes = Vec::with_capacity(3);
         if !user.exists {
-            changes.push(Change::CreateUser { user: me.clone() });
+            changes.push(Change::CreateUser { user: me.clone(), at_ms: env.now_ms });
         }
         changes.push(Change::HideReads { user: me.clone(), hides });
         let position = user.inbox_head + 1;

@@ -10,6 +10,8 @@ const VERSION: u8 = 1;
 /// What one user has to do with one group. Outlives their being a member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Membership {
+    /// Which of the users of this name it is of: a number of [`User::lives`](super::User::lives). For another it says nothing.
+    pub life: u32,
     /// What they may see of the group, oldest first.
     pub stays: SmallVec<[Stay; 1]>,
     /// The newest message that they sent to it.
@@ -42,8 +44,11 @@ impl Membership {
         self.stays.iter().any(|stay| stay.from <= seq && (stay.to == Seq::NONE || seq <= stay.to))
     }
 
-    /// Begins a stay.
-    pub fn begin(&mut self, from: Seq) {
+    /// Begins a stay of a user of this life. What one of another life saw is none of theirs.
+    pub fn begin(&mut self, from: Seq, life: u32) {
+        if self.life != life {
+            *self = Membership { life, ..Membership::default() };
+        }
         self.end(Seq(from.0 - 1));
         self.stays.push(Stay { from, to: Seq::NONE });
     }
@@ -58,7 +63,7 @@ impl Membership {
     /// The record as stored.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
-        for number in [self.sent.0, self.stays.len() as u64] {
+        for number in [u64::from(self.life), self.sent.0, self.stays.len() as u64] {
             put_number(out, number);
         }
         for Stay { from, to } in &self.stays {
@@ -77,7 +82,8 @@ impl Membership {
     /// If it is of a newer version, or no membership.
     pub fn decode(stored: &[u8]) -> Result<Membership, DecodeError> {
         codec::versioned("membership", VERSION, stored, |input| {
-            let mut membership = Membership { sent: Seq(input.number()?), ..Membership::default() };
+            let life = u32::try_from(input.number()?).ok()?;
+            let mut membership = Membership { life, sent: Seq(input.number()?), ..Membership::default() };
             for _ in 0..input.number()? {
                 membership.stays.push(Stay { from: Seq(input.number()?), to: Seq(input.number()?) });
             }
@@ -101,11 +107,14 @@ pub(crate) mod tests {
 
     pub(crate) fn arbitrary() -> impl Strategy<Value = Membership> {
         let stays = prop::collection::vec(any::<(u64, u64)>(), 0..4);
-        (stays, any::<u64>(), any::<[(u64, u64); 3]>()).prop_map(|(stays, sent, marks)| {
-            let [delivered, read, played] = marks.map(|(up_to, at_ms)| Mark { up_to: Seq(up_to), at_ms });
-            let stays = stays.into_iter().map(|(from, to)| Stay { from: Seq(from), to: Seq(to) }).collect();
-            Membership { stays, sent: Seq(sent), delivered, read, played }
-        })
+        (any::<u32>(), stays, any::<u64>(), any::<[(u64, u64); 3]>()).prop_map(
+            |(life, stays, sent, marks)| {
+                let [delivered, read, played] = marks.map(|(up_to, at_ms)| Mark { up_to: Seq(up_to), at_ms });
+                let stays =
+                    stays.into_iter().map(|(from, to)| Stay { from: Seq(from), to: Seq(to) }).collect();
+                Membership { life, stays, sent: Seq(sent), delivered, read, played }
+            },
+        )
     }
 
     proptest! {
@@ -127,14 +136,16 @@ pub(crate) mod tests {
     fn what_was_said_while_one_was_away_is_not_seen() {
         let mut membership = Membership::default();
         assert_eq!(membership.ended(), None, "never a member");
-        membership.begin(Seq(3));
+        membership.begin(Seq(3), 0);
         assert_eq!(membership.ended(), None);
         membership.end(Seq(5));
         membership.end(Seq(6));
         assert_eq!(membership.ended(), Some(Seq(5)), "a stay ends once");
-        membership.begin(Seq(9));
+        membership.begin(Seq(9), 0);
         let seen: Vec<u64> = (1..12).filter(|seq| membership.covers(Seq(*seq))).collect();
         assert_eq!(seen, [3, 4, 5, 9, 10, 11]);
+        membership.begin(Seq(12), 1);
+        assert!(!membership.covers(Seq(4)) && membership.covers(Seq(12)), "somebody else of the name");
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct User {
     pub hides_reads: bool,
     /// How many times a user of this name was removed: who comes under it later is somebody else, and a member of nothing.
     pub lives: u32,
+    /// What was said before, in Unix milliseconds, is none of theirs: when this one came, where there were others of the name before; else 0.
+    pub since_ms: u64,
     /// The devices attached to the inbox, in the order of their ids.
     pub devices: SmallVec<[Device; 1]>,
 }
@@ -62,6 +64,7 @@ impl User {
         out.extend_from_slice(&[VERSION, flags]);
         if self.lives > 0 {
             put_number(out, u64::from(self.lives));
+            put_number(out, self.since_ms);
         }
         for number in [self.inbox_head, self.trimmed, self.floor, self.state_head, self.devices.len() as u64]
         {
@@ -85,6 +88,7 @@ impl User {
                 exists: flags & EXISTS != 0,
                 hides_reads: flags & HIDES_READS != 0,
                 lives: if lived_before { lives(input)? } else { 0 },
+                since_ms: if lived_before { input.number()? } else { 0 },
                 inbox_head: input.number()?,
                 trimmed: input.number()?,
                 floor: input.number()?,
@@ -118,13 +122,14 @@ mod tests {
     proptest! {
         #[test]
         fn round_trip(
-            exists: bool, hides_reads: bool, lives in 0u32..300, numbers: [u64; 4],
+            exists: bool, hides_reads: bool, (lives, since_ms) in prop_oneof![Just((0u32, 0u64)), (1u32..300, any::<u64>())],
+            numbers: [u64; 4],
             devices in prop::collection::vec(("[A-Za-z0-9_-]{1,64}", any::<u64>()), 0..4),
         ) {
             let [inbox_head, trimmed, floor, state_head] = numbers;
             let devices =
                 devices.iter().map(|(id, acked)| Device { id: DeviceId::parse(id).unwrap(), acked: *acked }).collect();
-            let user = User { exists, inbox_head, trimmed, floor, state_head, hides_reads, lives, devices };
+            let user = User { exists, inbox_head, trimmed, floor, state_head, hides_reads, lives, since_ms, devices };
             let mut stored = Vec::new();
             user.encode(&mut stored);
             prop_assert_eq!(User::decode(&stored), Ok(user));

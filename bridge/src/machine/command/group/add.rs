@@ -51,7 +51,7 @@ impl GroupAdd {
         let since = story.next();
         for (user, record) in new.iter().copied().zip(users) {
             if !record.exists {
-                story.change(Change::CreateUser { user: user.clone() });
+                story.change(Change::CreateUser { user: user.clone(), at_ms: env.now_ms });
             }
             group.put(Member { user: user.clone(), life: record.lives, admin: false, since });
         }

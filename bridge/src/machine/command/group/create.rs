@@ -70,12 +70,12 @@ impl GroupCreate {
         let all = others.iter().copied().zip(users).map(|(user, record)| (user, record, false));
         for (user, record, admin) in all.chain([(me, scene.user, true)]) {
             if !record.exists {
-                story.change(Change::CreateUser { user: user.clone() });
+                story.change(Change::CreateUser { user: user.clone(), at_ms: env.now_ms });
             }
             group.put(Member { user: user.clone(), life: record.lives, admin, since });
         }
         for member in &group.members {
-            story.of(&member.user, |membership| membership.begin(since));
+            story.of(&member.user, |membership| membership.begin(since, member.life));
         }
         let snapshot = group.snapshot(&self.group);
         let seq = story.tell(me, Happened::Created(snapshot.clone()), &group.members);

@@ -89,7 +89,7 @@ impl GroupJoin {
         let mut group = scene.group.clone();
         let mut story = Story::begin(view, &self.group, scene.conversation, env);
         if !scene.user.exists {
-            story.change(Change::CreateUser { user: me.clone() });
+            story.change(Change::CreateUser { user: me.clone(), at_ms: env.now_ms });
         }
         group.put(Member { user: me.clone(), life: scene.user.lives, admin: false, since: story.next() });
         if group.members.len() > GROUP_MAX_MEMBERS {

@@ -24,7 +24,8 @@ impl GroupLeave {
         let me = &self.caller.user;
         if scene.me().is_none() {
             // Whoever has left has left.
-            return if view.membership(&self.group, me)?.ended().is_some() {
+            let membership = view.membership(&self.group, me)?;
+            return if scene.is_theirs(membership) && membership.ended().is_some() {
                 Ok(Decision::only(Outcome::Done))
             } else {
                 scene.refuse(view, not_a_member())

@@ -29,7 +29,7 @@ pub use roles::{GroupRoles, Role};
 use super::reject::refuse;
 use super::{Caller, Decision, Missing, View};
 use crate::machine::Env;
-use crate::machine::record::{Conversation, Group, Member, User};
+use crate::machine::record::{Conversation, Group, Member, Membership, User};
 
 /// Whether a member is a user: of a removed one only the name is left, and whoever has it now is somebody else. With `--dev` a user comes
 /// into being when first named, so one is who they are before they do anything.
@@ -103,6 +103,16 @@ impl<'a> Scene<'a> {
     /// The newest message.
     pub(super) fn head(&self) -> Seq {
         self.conversation.head
+    }
+
+    /// Whether who asks may see a message: what they have to do with the group says so, if it is theirs and not of a user of the same
+    /// name before.
+    pub(super) fn sees(&self, membership: &Membership, seq: Seq) -> bool {
+        self.is_theirs(membership) && membership.covers(seq)
+    }
+
+    fn is_theirs(&self, membership: &Membership) -> bool {
+        membership.life == self.user.lives
     }
 
     /// Whether who asks hides what they read.

@@ -47,7 +47,7 @@ impl Moved<'_> {
         let others = group.members.len().saturating_sub(1);
         let mut told = Receipt { members: None, ..receipt.clone() };
         let members = if others <= RECEIPT_MAX_MEMBERS {
-            let named = self.named(receipt)?;
+            let named = self.named(group, receipt)?;
             let everybody = self.everybody(group, sender, &named);
             let mark = match self.which {
                 Which::Delivered => &mut told.delivered,
@@ -90,7 +90,7 @@ impl Moved<'_> {
         }
     }
 
-    fn named(&self, receipt: &Receipt) -> Option<Vec<MemberMarks>> {
+    fn named(&self, group: &Group, receipt: &Receipt) -> Option<Vec<MemberMarks>> {
         let mut named = match receipt.members.as_deref() {
             Some(Members::Named(named)) => named.clone(),
             Some(Members::Counted(_)) | None => Vec::new(),
@@ -110,6 +110,8 @@ impl Moved<'_> {
             return None;
         }
         *mark = self.mark;
+        // Of who is no member any more nothing is told.
+        named.retain(|marks| group.member(&marks.user).is_some());
         Some(named)
     }
 
@@ -119,8 +121,7 @@ impl Moved<'_> {
             Some(Members::Named(_)) | None => Counts::default(),
         };
         let mut counts = Counts { members: others as u32, ..before };
-        let newest = newest.min(self.mark.up_to);
-        if newest > counts.seq {
+        if newest > counts.seq && newest <= self.mark.up_to {
             // Nobody was as far as this before.
             counts = Counts { seq: newest, members: counts.members, ..Counts::default() };
         } else if !(self.before < counts.seq && counts.seq <= self.mark.up_to) {

@@ -153,9 +153,11 @@ impl<'a, V: View> Story<'a, V> {
         let seq = self.next();
         let mut last_seen = Vec::with_capacity(newcomers.len());
         for user in newcomers {
+            let life = group.member(user).map_or(0, |member| member.life);
             self.of(user, |membership| {
-                last_seen.push((*user, membership.ended()));
-                membership.begin(seq);
+                let ended = membership.ended().filter(|_| membership.life == life);
+                last_seen.push((*user, ended));
+                membership.begin(seq, life);
             });
         }
         let for_all = content(change.clone(), None);

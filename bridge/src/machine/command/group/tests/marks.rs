@@ -135,8 +135,13 @@ fn of_a_larger_group_it_is_counted_how_many_have_the_newest_message() {
     assert_eq!((seen.seq, seen.delivered, seen.read), (Seq(4), 1, 0));
     act(&mut memory, acknowledges("user-3", &[("alice", 3)]), &env());
     assert_eq!(counts(&memory).delivered, 1, "not as far as the newest");
+    // Who has read a part of it only says nothing about the newest.
+    act(&mut memory, post("alice"), &env()); // 5
+    let part = act(&mut memory, read("user-4", 4), &env());
+    assert_eq!((counts(&memory).seq, counts(&memory).read), (Seq(4), 1));
+    assert!(!is_quiet(&part));
     // The others' marks are told by count as well, each member once.
     let again = act(&mut memory, read("user-0", 4), &env());
     assert!(!is_quiet(&again));
-    assert_eq!((counts(&memory).delivered, counts(&memory).read), (1, 1));
+    assert_eq!((counts(&memory).seq, counts(&memory).delivered, counts(&memory).read), (Seq(4), 1, 2));
 }

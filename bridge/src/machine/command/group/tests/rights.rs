@@ -139,9 +139,17 @@ fn who_is_removed_and_comes_again_under_the_name_is_somebody_else() {
     assert_eq!(shown_to(&act(&mut memory, post("alice"), &env())), ["carol"], "somebody else is");
     assert_eq!(code(&act(&mut memory, post("bob"), &env())), ErrorCode::Forbidden);
     assert_eq!(code(&act(&mut memory, get("bob"), &env())), ErrorCode::Forbidden);
+    assert_eq!(code(&act(&mut memory, leave("bob"), &env())), ErrorCode::Forbidden);
+    assert_eq!(code(&act(&mut memory, read("bob", 1), &env())), ErrorCode::NoSuchMessage);
     // To be added is to be another member.
     let decision = act(&mut memory, add("alice", &["bob"]), &env());
-    assert_eq!(happened(&shown(&decision)["bob"][0]), Happened::Added(users(&["bob"])));
+    let welcome = &shown(&decision)["bob"][0];
+    assert_eq!((happened(welcome), welcome.prev_seq), (Happened::Added(users(&["bob"])), 0));
+    let membership = memory.membership("hikers", "bob");
+    assert!(
+        !membership.covers(Seq(1)) && membership.covers(Seq(welcome.seq)),
+        "what the other saw is none of his"
+    );
     assert!(act(&mut memory, post("bob"), &env()).outcome.is_success_code());
 }
 
