@@ -227,9 +227,20 @@ fn all_members_of_a_group_hear_what_one_writes() {
     }
 }
 
+/// A free port that the system gives to nobody by itself. A client that looks for a server which is not there yet may be given the very port
+/// that it looks at, finds itself there, and keeps the server from coming back.
+fn port_to_come_back_to() -> SocketAddr {
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    let from = std::process::id().wrapping_mul(7_919);
+    let mut ports = (0..COUNT).map(|more| FIRST + from.wrapping_add(more) % COUNT);
+    let bound = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port as u16)).ok());
+    bound.and_then(|free| free.local_addr().ok()).expect("a free port")
+}
+
 /// Starts `examples/served.rs`; what starts it, the process, and where it listens.
 fn program(folder: &std::path::Path) -> (String, std::process::Child, SocketAddr) {
-    let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it is bound");
+    let port = port_to_come_back_to();
     let mut path = std::env::current_exe().expect("this test is a file");
     path.pop();
     path.set_file_name("examples");
