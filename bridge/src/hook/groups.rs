@@ -1,8 +1,7 @@
 //! Who is in a group, for what is not decided by the machine.
 
 use crate::machine::record::Member;
-use crate::machine::{Key, Record};
-use crate::sequencer::{self, FetchError};
+use crate::sequencer::fetch::{self, FetchError};
 use chasqui_proto::{GroupId, UserId};
 use chasqui_storage::Reader;
 
@@ -13,16 +12,10 @@ pub(super) fn others(
     user: &UserId,
     there: impl Fn(&UserId) -> bool,
 ) -> Result<Vec<UserId>, FetchError> {
-    let members = match sequencer::read(reader, &Key::Group(group.clone()))? {
-        Record::Group(group) => group.members,
-        other => unreachable!("a read brings the kind of record it was asked for: {other:?}"),
-    };
+    let members = fetch::group(reader, group)?.members;
     // Whoever has the name of a member who was removed is somebody else.
     let is_alive = |member: &Member| -> Result<bool, FetchError> {
-        match sequencer::read(reader, &Key::User(member.user.clone()))? {
-            Record::User(user) => Ok(user.lives == member.life),
-            other => unreachable!("a read brings the kind of record it was asked for: {other:?}"),
-        }
+        Ok(fetch::user(reader, &member.user)?.lives == member.life)
     };
     match members.iter().find(|member| member.user == *user) {
         Some(me) if is_alive(me)? => {}

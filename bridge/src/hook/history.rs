@@ -6,8 +6,8 @@
 use crate::machine::command::Original;
 use crate::machine::record::{Stay, User};
 use crate::machine::stored::{StoredMessage, is_change};
-use crate::machine::{Key, Record};
-use crate::sequencer::{self, FetchError, names};
+use crate::sequencer::fetch::{self, FetchError};
+use crate::sequencer::names;
 use bytes::Bytes;
 use chasqui_proto::limits::{HISTORY_MAX_BYTES, HISTORY_MAX_ITEMS};
 use chasqui_proto::{ChatName, ConversationId, ErrorCode, MessageEntry, Refusal, Seq, UserId};
@@ -52,10 +52,7 @@ pub(super) fn read(
     query: &Query,
 ) -> Result<Result<Page, Refusal>, FetchError> {
     let id = ConversationId::named_by(user, &query.chat);
-    let me = match sequencer::read(reader, &Key::User(user.clone()))? {
-        Record::User(user) => user,
-        other => unreachable!("a read brings the kind of record it was asked for: {other:?}"),
-    };
+    let me = fetch::user(reader, user)?;
     let visible = visible(reader, (user, &me), &query.chat, &id)?;
     if visible.is_empty() {
         return Ok(Err(ErrorCode::NoSuchMessage.into()));
@@ -98,23 +95,17 @@ fn visible(
     chat: &ChatName,
     id: &ConversationId,
 ) -> Result<Vec<RangeInclusive<u64>>, FetchError> {
-    let (head, last_time_ms) = match sequencer::read(reader, &Key::Conversation(id.clone()))? {
-        Record::Conversation(conversation) => (conversation.head.0, conversation.last_time_ms),
-        other => unreachable!("a read brings the kind of record it was asked for: {other:?}"),
-    };
+    let conversation = fetch::conversation(reader, id)?;
+    let head = conversation.head.0;
     Ok(match chat {
-        ChatName::User(_) if head == 0 || last_time_ms < me.since_ms => Vec::new(),
+        ChatName::User(_) if head == 0 || conversation.last_time_ms < me.since_ms => Vec::new(),
         ChatName::User(_) => vec![1..=head],
         ChatName::Group(group) => {
-            match sequencer::read(reader, &Key::Membership(group.clone(), user.clone()))? {
-                // What a user of the same name saw before is none of theirs.
-                Record::Membership(membership) if membership.life != me.lives => Vec::new(),
-                Record::Membership(membership) => {
-                    let last = |stay: &Stay| if stay.to == Seq::NONE { head } else { stay.to.0 };
-                    membership.stays.iter().map(|stay| stay.from.0..=last(stay)).collect()
-                }
-                other => unreachable!("a read brings the kind of record it was asked for: {other:?}"),
-            }
+            let membership = fetch::membership(reader, group, user)?;
+            // What a user of the same name saw before is none of theirs.
+            let stays = if membership.life == me.lives { &membership.stays[..] } else { &[] };
+            let last = |stay: &Stay| if stay.to == Seq::NONE { head } else { stay.to.0 };
+            stays.iter().map(|stay| stay.from.0..=last(stay)).collect()
         }
     })
 }

@@ -4,7 +4,8 @@
 //! as far as the [access rules](crate::access) go. Filters become sources: a user's inbox is a log, their receipts are states. What the
 //! sequencer has committed comes back here, on the commit thread, and goes to the connections as answers and tails.
 //!
-//! Invariants: who someone is comes from the connection; nothing is answered before the sequencer says that it is durable.
+//! Invariants: who someone is comes from the connection; nothing that changes anything is answered before the sequencer says that it is
+//! durable, and what is only read is read from what is.
 
 mod asks;
 mod chance;

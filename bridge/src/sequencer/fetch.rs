@@ -6,6 +6,7 @@
 use super::names;
 use crate::machine::{Conversation, DecodeError, Group, Key, Membership, Receipt, Record, Ring, User};
 use crate::mutation::{Mutation, mutated};
+use chasqui_proto::{ConversationId, GroupId, UserId};
 use chasqui_storage::{KvError, Reader};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -30,15 +31,8 @@ pub enum FetchError {
 /// If it cannot be read; one that was never written is its default.
 pub fn read(reader: &Reader, key: &Key) -> Result<Record, FetchError> {
     Ok(match key {
-        Key::User(user) => {
-            let stored = reader.get(&names::user_record(user))?;
-            Record::User(stored.map(|stored| User::decode(&stored)).transpose()?.unwrap_or_default())
-        }
-        Key::Conversation(conversation) => {
-            let stored = reader.get(&names::conversation_record(conversation))?;
-            let conversation = stored.map(|stored| Conversation::decode(&stored)).transpose()?;
-            Record::Conversation(conversation.unwrap_or_default())
-        }
+        Key::User(id) => Record::User(user(reader, id)?),
+        Key::Conversation(id) => Record::Conversation(conversation(reader, id)?),
         Key::Ring(..) if mutated(Mutation::ForgetsAcceptedIds) => Record::Ring(Ring::default()),
         Key::Ring(user, device) => {
             let items = reader.ring(&names::ring(user, device))?;
@@ -50,16 +44,45 @@ pub fn read(reader: &Reader, key: &Key) -> Result<Record, FetchError> {
             let receipt = stored.map(|(position, stored)| Receipt::decode(position, &stored)).transpose()?;
             Record::Receipt(receipt.unwrap_or_default())
         }
-        Key::Group(group) => {
-            let stored = reader.get(&names::group_record(group))?;
-            Record::Group(stored.map(|stored| Group::decode(&stored)).transpose()?.unwrap_or_default())
-        }
-        Key::Membership(group, user) => {
-            let stored = reader.get(&names::membership_record(group, user))?;
-            let membership = stored.map(|stored| Membership::decode(&stored)).transpose()?;
-            Record::Membership(membership.unwrap_or_default())
-        }
+        Key::Group(id) => Record::Group(group(reader, id)?),
+        Key::Membership(group, user) => Record::Membership(membership(reader, group, user)?),
     })
+}
+
+/// Reads a user, as [`read`] does.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn user(reader: &Reader, id: &UserId) -> Result<User, FetchError> {
+    let stored = reader.get(&names::user_record(id))?;
+    Ok(stored.map(|stored| User::decode(&stored)).transpose()?.unwrap_or_default())
+}
+
+/// Reads a conversation, as [`read`] does.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn conversation(reader: &Reader, id: &ConversationId) -> Result<Conversation, FetchError> {
+    let stored = reader.get(&names::conversation_record(id))?;
+    Ok(stored.map(|stored| Conversation::decode(&stored)).transpose()?.unwrap_or_default())
+}
+
+/// Reads a group, as [`read`] does.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn group(reader: &Reader, id: &GroupId) -> Result<Group, FetchError> {
+    let stored = reader.get(&names::group_record(id))?;
+    Ok(stored.map(|stored| Group::decode(&stored)).transpose()?.unwrap_or_default())
+}
+
+/// Reads what a user has to do with a group, as [`read`] does.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn membership(reader: &Reader, group: &GroupId, user: &UserId) -> Result<Membership, FetchError> {
+    let stored = reader.get(&names::membership_record(group, user))?;
+    Ok(stored.map(|stored| Membership::decode(&stored)).transpose()?.unwrap_or_default())
 }
 
 /// The threads that read records.

@@ -25,7 +25,7 @@
 mod broken;
 mod core;
 mod driver;
-mod fetch;
+pub mod fetch;
 mod guess;
 pub mod names;
 mod ops;

@@ -6,7 +6,7 @@ use super::{Decision, Missing, View};
 use crate::machine::record::{Group, Membership};
 use crate::machine::{Change, Env, Mark, Outcome, Receipt, User};
 use crate::mutation::{Mutation, mutated};
-use chasqui_proto::{ConversationId, DeviceId, GroupId, Seq, UserId};
+use chasqui_proto::{ConversationId, DeviceId, Seq, UserId};
 use smallvec::SmallVec;
 
 /// A device has every entry of its user's inbox up to a position.
@@ -43,13 +43,20 @@ struct News<'a> {
     seq: Seq,
 }
 
+/// How far this user's mark in a group moves.
+struct Reached<'a> {
+    group: &'a Group,
+    membership: &'a Membership,
+    moved: Moved<'a>,
+}
+
 /// Where the receipts of senders stand: one who is told of several conversations is so at one position after the other.
 #[derive(Default)]
 struct Positions<'a>(SmallVec<[(&'a UserId, u64); 4]>);
 
 impl<'a> Positions<'a> {
     /// The position of the last receipt that a sender has; to be counted on by who gives them another.
-    fn next(&mut self, sender: &'a UserId, owner: &User) -> &mut u64 {
+    fn last(&mut self, sender: &'a UserId, owner: &User) -> &mut u64 {
         let at = self.0.iter().position(|(other, _)| *other == sender).unwrap_or_else(|| {
             self.0.push((sender, owner.state_head));
             self.0.len() - 1
@@ -95,78 +102,77 @@ impl Delivered {
     ) -> Result<(), Missing> {
         let mut missing = Missing::default();
         let news = self.news(floor, up_to);
+        let reached = self.reached(view, &news, env, &mut missing);
         let mut positions = Positions::default();
         for News { sender, conversation, seq } in &news {
             let Some(chat) = conversation.name_for(sender) else { continue };
             let owner = missing.note(view.user(sender));
             let receipt = missing.note(view.receipt(sender, &chat));
-            let moved = match conversation {
-                ConversationId::Direct(_) => None,
-                ConversationId::Group(group) => match missing.note(self.moved_in(view, group, &news, env)) {
-                    Some(moved) => Some(moved),
-                    None => continue,
-                },
-            };
             let (Some(owner), Some(receipt)) = (owner, receipt) else { continue };
             if !owner.exists {
                 continue;
             }
-            match moved {
-                None if *seq > receipt.delivered.up_to => {
-                    let position = positions.next(sender, owner);
+            match conversation {
+                ConversationId::Direct(_) if *seq > receipt.delivered.up_to => {
+                    let position = positions.last(sender, owner);
                     *position += 1;
                     let told = if mutated(Mutation::TellsAheadOfDelivery) { seq.next() } else { *seq };
                     let delivered = Mark { up_to: told, at_ms: env.now_ms };
                     let receipt = Receipt { position: *position, delivered, ..receipt.clone() };
                     changes.push(Change::PutReceipt { owner: (*sender).clone(), chat, receipt });
                 }
-                Some((group, moved)) if *seq > moved.before => {
-                    let members = [group.member(&self.user), group.member(sender)];
-                    if let [Some(_), Some(member)] = members
-                        && is_alive(member, owner, env.dev)
-                    {
-                        let position = positions.next(sender, owner);
+                ConversationId::Direct(_) => {}
+                ConversationId::Group(id) => {
+                    let Some(Reached { group, moved, .. }) = reached.iter().find(|one| one.moved.group == id)
+                    else {
+                        continue;
+                    };
+                    let is_member =
+                        group.member(sender).is_some_and(|member| is_alive(member, owner, env.dev));
+                    if *seq > moved.before && is_member && group.member(&self.user).is_some() {
+                        let position = positions.last(sender, owner);
                         changes.extend(moved.tell(group, sender, *seq, receipt, position));
                     }
                 }
-                _ => {}
             }
         }
-        let mut groups: SmallVec<[&GroupId; 2]> = SmallVec::new();
-        for News { conversation, .. } in &news {
-            if let ConversationId::Group(group) = conversation
-                && !groups.contains(&group)
-            {
-                groups.push(group);
-                if let Some((_, moved)) = missing.note(self.moved_in(view, group, &news, env))
-                    && let Some(membership) = missing.note(view.membership(group, &self.user))
-                    && moved.mark.up_to > moved.before
-                {
-                    let to = Membership { delivered: moved.mark, ..membership.clone() };
-                    changes.push(Change::PutMembership { group: group.clone(), user: self.user.clone(), to });
-                }
+        for Reached { membership, moved, .. } in &reached {
+            if moved.mark.up_to > moved.before {
+                let to = Membership { delivered: moved.mark, ..(*membership).clone() };
+                changes.push(Change::PutMembership {
+                    group: moved.group.clone(),
+                    user: self.user.clone(),
+                    to,
+                });
             }
         }
         if missing.0.is_empty() { Ok(()) } else { Err(missing) }
     }
 
-    /// How far this user's mark in a group moves.
-    fn moved_in<'a>(
+    /// How far this user's marks move, in each group that there is news of.
+    fn reached<'a>(
         &'a self,
         view: &'a impl View,
-        group_id: &'a GroupId,
-        news: &[News<'_>],
+        news: &[News<'a>],
         env: &Env,
-    ) -> Result<(&'a Group, Moved<'a>), Missing> {
-        let mut missing = Missing::default();
-        let group = missing.note(view.group(group_id));
-        let membership = missing.note(view.membership(group_id, &self.user));
-        let (Some(group), Some(membership)) = (group, membership) else { return Err(missing) };
-        let here = |one: &&News<'_>| matches!(one.conversation, ConversationId::Group(id) if id == group_id);
-        let up_to = news.iter().filter(here).map(|one| one.seq).max().unwrap_or_default();
-        let mark = Mark { up_to, at_ms: env.now_ms };
-        let before = membership.delivered.up_to;
-        Ok((group, Moved { group: group_id, member: &self.user, which: Which::Delivered, before, mark }))
+        missing: &mut Missing,
+    ) -> SmallVec<[Reached<'a>; 1]> {
+        let mut reached: SmallVec<[Reached<'a>; 1]> = SmallVec::new();
+        for News { conversation, seq, .. } in news {
+            let ConversationId::Group(id) = *conversation else { continue };
+            if let Some(known) = reached.iter_mut().find(|known| known.moved.group == id) {
+                known.moved.mark.up_to = known.moved.mark.up_to.max(*seq);
+                continue;
+            }
+            let group = missing.note(view.group(id));
+            let membership = missing.note(view.membership(id, &self.user));
+            let (Some(group), Some(membership)) = (group, membership) else { continue };
+            let mark = Mark { up_to: *seq, at_ms: env.now_ms };
+            let before = membership.delivered.up_to;
+            let moved = Moved { group: id, member: &self.user, which: Which::Delivered, before, mark };
+            reached.push(Reached { group, membership, moved });
+        }
+        reached
     }
 
     /// The newest message of each conversation and sender within (floor, `up_to`], own ones left out.

@@ -20,7 +20,6 @@ pub use act::{Act, Original};
 pub use attach::{Attach, Detach};
 use chasqui_proto::{ChatName, DeviceId, UserId};
 pub use delivered::{Acknowledged, Delivered};
-pub use group::receipts::Which;
 pub use group::{
     GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave, GroupRemove, GroupRoles,
     InviteAction, NewSettings, NewText, Role,

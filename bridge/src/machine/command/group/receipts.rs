@@ -13,7 +13,7 @@ use chasqui_proto::{ChatName, GroupId, Seq, UserId};
 
 /// Which mark moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub(in super::super) enum Which {
     /// A device has it.
     Delivered,
     /// It was read.
