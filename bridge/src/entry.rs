@@ -147,11 +147,12 @@ pub fn rejected(
     out.into()
 }
 
-/// The entry at `position` that tells a user's devices what their settings are, as stored.
-pub fn settings(position: u64, settings: v1::Settings) -> Bytes {
-    let event = v1::Event { position, event: Some(v1::event::Event::Settings(settings)) };
-    let mut out = Vec::with_capacity(2 + event.encoded_len());
-    put_header(&mut out, 0, None);
+/// The entry at `position` that tells a user's devices of something that is their user's own, as stored; the device that did it needs not be
+/// told.
+pub fn own(position: u64, event: v1::event::Event, from: Option<&DeviceId>) -> Bytes {
+    let event = v1::Event { position, event: Some(event) };
+    let mut out = Vec::with_capacity(2 + 1 + chasqui_proto::limits::ID_MAX_BYTES + event.encoded_len());
+    put_header(&mut out, if from.is_some() { FROM_DEVICE } else { 0 }, from);
     event.encode(&mut out).expect("a Vec grows as needed");
     out.into()
 }

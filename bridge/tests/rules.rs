@@ -46,6 +46,8 @@ mod retries;
 mod shared;
 #[path = "rules/state.rs"]
 mod state;
+#[path = "rules/sync.rs"]
+mod sync;
 #[path = "rules/typing.rs"]
 mod typing;
 #[path = "rules/undelivered_floor.rs"]

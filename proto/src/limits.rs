@@ -43,6 +43,12 @@ limits! {
     HISTORY_MAX_ITEMS: usize = 100;
     /// The same in bytes; one message is on it even when it has more.
     HISTORY_MAX_BYTES: usize = 262_144;
+    /// Conversations on a page of `do/sync`.
+    SYNC_MAX_ITEMS: usize = 50;
+    /// Unread messages that are counted; this stands for as many or more.
+    UNREAD_MAX: u32 = 999;
+    /// A draft.
+    DRAFT_MAX_BYTES: usize = 8_192;
     /// The payload of any other command, but for `do/edit`, which may have as much as a `Send`.
     COMMAND_MAX_BYTES: usize = 16_384;
     /// A `Typing`.
@@ -145,6 +151,7 @@ const _: () = assert!(INLINE_BODY_MAX_BYTES < BODY_MAX_BYTES);
 const _: () =
     assert!(4 * SEND_MAX_BYTES + TOPIC_MAX_BYTES < PACKET_MAX_BYTES, "the largest message fits, as JSON too");
 const _: () = assert!(COMMAND_MAX_BYTES <= SEND_MAX_BYTES);
+const _: () = assert!(DRAFT_MAX_BYTES < COMMAND_MAX_BYTES);
 const _: () = assert!(
     2 * (HISTORY_MAX_BYTES + SEND_MAX_BYTES) < PACKET_MAX_BYTES,
     "a page fits into a packet, its last message however large, and as JSON where bodies are text"

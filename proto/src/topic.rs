@@ -177,6 +177,10 @@ pub enum Verb {
     History,
     /// `do/settings`, a [`Settings`](crate::v1::Settings).
     Settings,
+    /// `do/chat`, a [`Chat`](crate::v1::Chat).
+    Chat,
+    /// `do/sync`, a [`Sync`](crate::v1::Sync).
+    Sync,
     /// `do/group.create`, a [`GroupCreate`](crate::v1::GroupCreate).
     GroupCreate,
     /// `do/group.update`, a [`GroupUpdate`](crate::v1::GroupUpdate).
@@ -203,13 +207,15 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Read,
         Self::Played,
         Self::Edit,
         Self::React,
         Self::History,
         Self::Settings,
+        Self::Chat,
+        Self::Sync,
         Self::GroupCreate,
         Self::GroupUpdate,
         Self::GroupSettings,
@@ -232,6 +238,8 @@ impl Verb {
             Self::React => "react",
             Self::History => "history",
             Self::Settings => "settings",
+            Self::Chat => "chat",
+            Self::Sync => "sync",
             Self::GroupCreate => "group.create",
             Self::GroupUpdate => "group.update",
             Self::GroupSettings => "group.settings",
@@ -255,6 +263,8 @@ impl Verb {
             Self::React => "React",
             Self::History => "History",
             Self::Settings => "Settings",
+            Self::Chat => "Chat",
+            Self::Sync => "Sync",
             Self::GroupCreate => "GroupCreate",
             Self::GroupUpdate => "GroupUpdate",
             Self::GroupSettings => "GroupConfigure",

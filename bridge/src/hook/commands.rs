@@ -1,6 +1,6 @@
 //! From a publish to a command, and from its outcome to an acknowledgement.
 
-use super::history::Query;
+use super::look::{Looked, Query};
 use super::replies::ReplyTo;
 use super::typing::Typing;
 use super::verbs::{self, Asks};
@@ -35,11 +35,11 @@ pub(super) enum Wish {
     /// Something to be passed on at once; the token names it to its connection.
     Typing(u64, Typing),
     /// Something to be read at once.
-    History(HistoryAsked),
+    Look(LookUp),
 }
 
-/// A page of what was said that somebody asks for.
-pub(super) struct HistoryAsked {
+/// A page of something that somebody asks for.
+pub(super) struct LookUp {
     /// Who asks.
     pub(super) caller: Caller,
     /// For what.
@@ -50,11 +50,16 @@ pub(super) struct HistoryAsked {
     pub(super) reply_to: Option<ReplyTo>,
 }
 
-impl HistoryAsked {
+impl LookUp {
     /// It is refused: its sender is to hear of it as of every refusal.
     pub(super) fn refused(self, refusal: Refusal) -> Asked {
-        let HistoryAsked { caller, token, reply_to, .. } = self;
+        let LookUp { caller, token, reply_to, .. } = self;
         Asked { command: Reject { caller, client_msg_id: None, refusal }.into(), token, reply_to }
+    }
+
+    /// What is found, or why nothing is.
+    pub(super) fn look(&self, reader: &Reader) -> Result<Looked, Refusal> {
+        self.query.look(reader, &self.caller.user)
     }
 }
 
@@ -84,9 +89,7 @@ pub(super) fn wish(
             let reply_to = ReplyTo::of(&caller.user, caller.device.as_ref(), &message, request_id)?;
             Ok(match asks {
                 Asks::Command(command) => Wish::Command(Asked { command, token, reply_to }),
-                Asks::History(query) => {
-                    Wish::History(HistoryAsked { caller: caller.clone(), query, token, reply_to })
-                }
+                Asks::Look(query) => Wish::Look(LookUp { caller: caller.clone(), query, token, reply_to }),
             })
         }
         Some(ParsedTopic { json, topic }) => {

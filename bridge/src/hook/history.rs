@@ -34,6 +34,56 @@ pub(super) enum Part {
     From(Seq),
 }
 
+/// How far somebody sees a conversation.
+pub(super) struct Sight {
+    /// The numbers that they may see, in order.
+    pub(super) visible: Vec<RangeInclusive<u64>>,
+    /// What was said before, in Unix milliseconds, is not shown.
+    pub(super) since_ms: u64,
+    /// The time of the conversation's newest message.
+    pub(super) last_time_ms: u64,
+    /// Whether they see no more of what is said from now on.
+    pub(super) has_ended: bool,
+}
+
+impl Sight {
+    /// How far `user` sees the conversation that they call `chat`.
+    pub(super) fn load(
+        reader: &Reader,
+        (user, me): (&UserId, &User),
+        chat: &ChatName,
+    ) -> Result<Sight, FetchError> {
+        let conversation = fetch::conversation(reader, &ConversationId::named_by(user, chat))?;
+        let head = conversation.head.0;
+        let visible: Vec<_> = match chat {
+            ChatName::User(_) if head == 0 || conversation.last_time_ms < me.since_ms => Vec::new(),
+            ChatName::User(_) => vec![1..=head],
+            ChatName::Group(group) => {
+                let membership = fetch::membership(reader, group, user)?;
+                // What a user of the same name saw before is none of theirs.
+                let stays = if membership.life == me.lives { &membership.stays[..] } else { &[] };
+                let last = |stay: &Stay| if stay.to == Seq::NONE { head } else { stay.to.0 };
+                stays.iter().map(|stay| stay.from.0..=last(stay)).collect()
+            }
+        };
+        let has_ended = visible.last().is_none_or(|range| *range.end() < head);
+        Ok(Sight { visible, since_ms: me.since_ms, last_time_ms: conversation.last_time_ms, has_ended })
+    }
+
+    /// The same without what they have cleared away.
+    pub(super) fn behind(mut self, cleared: Seq) -> Sight {
+        for range in &mut self.visible {
+            *range = (*range.start()).max(cleared.0 + 1)..=*range.end();
+        }
+        self
+    }
+
+    /// Whether there is such a conversation, for them.
+    pub(super) fn is_there(&self) -> bool {
+        !self.visible.is_empty()
+    }
+}
+
 /// A page: messages in the order of their numbers, each encoded as a `Message`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
@@ -53,10 +103,12 @@ pub(super) fn read(
 ) -> Result<Result<Page, Refusal>, FetchError> {
     let id = ConversationId::named_by(user, &query.chat);
     let me = fetch::user(reader, user)?;
-    let visible = visible(reader, (user, &me), &query.chat, &id)?;
-    if visible.is_empty() {
-        return Ok(Err(ErrorCode::NoSuchMessage.into()));
-    }
+    let Sight { visible, since_ms, .. } = match Sight::load(reader, (user, &me), &query.chat)? {
+        sight if sight.is_there() => {
+            sight.behind(fetch::kept(reader, user, &query.chat)?.of_life(me.lives).cleared)
+        }
+        _ => return Ok(Err(ErrorCode::NoSuchMessage.into())),
+    };
     let limit = match query.limit as usize {
         0 => HISTORY_MAX_ITEMS,
         limit => limit.min(HISTORY_MAX_ITEMS),
@@ -69,7 +121,7 @@ pub(super) fn read(
         limit,
         bytes: 0,
         page: Page::default(),
-        since_ms: me.since_ms,
+        since_ms,
     };
     match query.part {
         Part::From(from) => {
@@ -86,28 +138,6 @@ pub(super) fn read(
         }
     }
     Ok(Ok(filling.page))
-}
-
-/// The numbers of a conversation that somebody may see, in order.
-fn visible(
-    reader: &Reader,
-    (user, me): (&UserId, &User),
-    chat: &ChatName,
-    id: &ConversationId,
-) -> Result<Vec<RangeInclusive<u64>>, FetchError> {
-    let conversation = fetch::conversation(reader, id)?;
-    let head = conversation.head.0;
-    Ok(match chat {
-        ChatName::User(_) if head == 0 || conversation.last_time_ms < me.since_ms => Vec::new(),
-        ChatName::User(_) => vec![1..=head],
-        ChatName::Group(group) => {
-            let membership = fetch::membership(reader, group, user)?;
-            // What a user of the same name saw before is none of theirs.
-            let stays = if membership.life == me.lives { &membership.stays[..] } else { &[] };
-            let last = |stay: &Stay| if stay.to == Seq::NONE { head } else { stay.to.0 };
-            stays.iter().map(|stay| stay.from.0..=last(stay)).collect()
-        }
-    })
 }
 
 /// A page that is being filled. What is read is what is looked at: what somebody may not see is not read.
@@ -184,7 +214,7 @@ pub(super) fn original(
 }
 
 /// A message as its reader gets it, encoded; nothing of one that was said before there was this reader.
-fn shown(
+pub(super) fn shown(
     chat: &ChatName,
     reader: &UserId,
     seq: Seq,

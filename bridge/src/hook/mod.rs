@@ -14,11 +14,13 @@ mod connections;
 mod grants;
 mod groups;
 mod history;
+mod look;
 mod operators;
 mod ops;
 mod replies;
 mod sink;
 mod sources;
+mod sync;
 mod typing;
 mod users;
 mod verbs;
@@ -47,7 +49,7 @@ use chasqui_broker::store::{SessionKey, StoreError};
 use chasqui_proto::filter::{FilterScope, ParsedFilter, Reader as Subscriber};
 use chasqui_proto::{ChatName, DeviceId, ErrorCode, ParsedTopic, UserId};
 use chasqui_storage::{Batch, Poisoned, Reader};
-use commands::{HistoryAsked, Wish};
+use commands::{LookUp, Wish};
 use connections::Connections;
 use grants::{GrantAll, Wanted, grant_other};
 use ops::origin_of;
@@ -180,14 +182,10 @@ impl ChatHook {
     }
 
     /// Gives a connection the page it asks for; what cannot be given is refused.
-    fn look_up(&self, client: &Client, asked: HistoryAsked) -> Option<commands::Asked> {
-        let page = match history::read(&self.reader, &asked.caller.user, &asked.query) {
-            Ok(Ok(page)) => page,
-            Ok(Err(refusal)) => return Some(asked.refused(refusal)),
-            Err(error) => {
-                tracing::error!("what was said could not be read: {error}");
-                return Some(asked.refused(ErrorCode::Internal.into()));
-            }
+    fn look_up(&self, client: &Client, asked: LookUp) -> Option<commands::Asked> {
+        let page = match asked.look(&self.reader) {
+            Ok(page) => page,
+            Err(refusal) => return Some(asked.refused(refusal)),
         };
         if let Some(reply_to) = asked.reply_to {
             reply_to.send_page(client, &page);
@@ -335,7 +333,7 @@ impl Hook for ChatHook {
                     done_at_once(client, token);
                     None
                 }
-                Wish::History(asked) => self.look_up(client, asked),
+                Wish::Look(asked) => self.look_up(client, asked),
             };
             let Some(commands::Asked { command, token, reply_to }) = asked else { continue };
             let token = match reply_to {

@@ -4,7 +4,7 @@
 //! `u/{me}/d/{device}/reply`. The reply is JSON where its topic is under `json/`. It goes to the connection that asked and to nobody else, while it
 //! lasts: what matters is in the store, and the same command may be asked again.
 
-use super::history::Page;
+use super::look::Looked;
 use crate::machine::Outcome;
 use bytes::Bytes;
 use chasqui_broker::codec::{ByteStr, PublishProperties, QoS};
@@ -14,9 +14,6 @@ use chasqui_proto::wire::put_length;
 use chasqui_proto::{DeviceId, ErrorCode, Refusal, Topic, UserId, json, v1};
 use prost::Message as _;
 use std::sync::Arc;
-
-/// The field of a `Reply` that holds a page of messages.
-const REPLY_MESSAGES: u32 = 19;
 
 /// Under this, payloads are proto3 JSON.
 const JSON_ROOT: &str = "json/";
@@ -93,18 +90,20 @@ impl ReplyTo {
         self.send_payload(client, payload);
     }
 
-    /// Gives the connection the page it asked for, its messages as their senders encoded them.
-    pub(super) fn send_page(self, client: &Client, page: &Page) {
+    /// Gives the connection the page it asked for, its items as they are encoded already.
+    pub(super) fn send_page(self, client: &Client, page: &Looked) {
+        let Looked { more, ref next, .. } = *page;
         let reply = v1::Reply {
             request_id: self.request_id,
             code: ErrorCode::Ok.into(),
-            more: page.more,
+            more,
+            next: next.clone(),
             ..v1::Reply::default()
         };
         let mut payload = reply.encode_to_vec();
-        for message in &page.messages {
-            put_length(&mut payload, REPLY_MESSAGES, message.len());
-            payload.extend_from_slice(message);
+        for item in &page.items {
+            put_length(&mut payload, page.field, item.len());
+            payload.extend_from_slice(item);
         }
         if self.json {
             payload = match json::from_protobuf::<v1::Reply>(&payload) {

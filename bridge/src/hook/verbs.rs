@@ -1,15 +1,16 @@
 //! From the payload of `do/{verb}` to a command: read, checked, and as the types that the machine takes.
 
-use super::history::{Part, Query};
-use super::{chance, history};
+use super::history::{self, Part};
+use super::look::Query;
+use super::{chance, sync};
 use crate::machine::command::{
     Act, Caller, GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave, GroupRemove,
-    GroupRoles, InviteAction, NewSettings, NewText, Read, Role, SetUp,
+    GroupRoles, InviteAction, NewSettings, NewText, Read, Role, SetChat, SetUp,
 };
 use crate::machine::{Command, record, stored};
 use bytes::Bytes;
 use chasqui_proto::limits::{
-    BODY_MAX_BYTES, COMMAND_MAX_BYTES, GROUP_DESCRIPTION_MAX_BYTES, GROUP_NAME_MAX_BYTES,
+    BODY_MAX_BYTES, COMMAND_MAX_BYTES, DRAFT_MAX_BYTES, GROUP_DESCRIPTION_MAX_BYTES, GROUP_NAME_MAX_BYTES,
     GROUP_PHOTO_MAX_BYTES, REACTION_MAX_BYTES, SEND_MAX_BYTES,
 };
 use chasqui_proto::topic::Verb;
@@ -22,8 +23,8 @@ use serde::de::DeserializeOwned;
 pub(super) enum Asks {
     /// Something to be decided.
     Command(Command),
-    /// A page of what was said.
-    History(Query),
+    /// A page of something, which is read and changes nothing.
+    Look(Query),
 }
 
 impl<C: Into<Command>> From<C> for Asks {
@@ -79,7 +80,8 @@ pub(super) fn read(
                 return Err(invalid("before_seq and from_seq are two ways to ask: one of them"));
             }
             let part = if from_seq > 0 { Part::From(Seq(from_seq)) } else { Part::Before(Seq(before_seq)) };
-            (Asks::History(Query { chat: ChatName::parse(&conversation)?, part, limit }), request_id)
+            let query = history::Query { chat: ChatName::parse(&conversation)?, part, limit };
+            (Asks::Look(Query::History(query)), request_id)
         }
         Verb::Settings => {
             let v1::Settings { hide_read_receipts, request_id } = payload.decode()?;
@@ -87,6 +89,15 @@ pub(super) fn read(
                 return Err(invalid("settings has nothing in it"));
             }
             (SetUp { caller, hide_reads: hide_read_receipts }.into(), request_id)
+        }
+        Verb::Chat => {
+            let asked: v1::Chat = payload.decode()?;
+            (set_chat(caller, &asked)?.into(), asked.request_id)
+        }
+        Verb::Sync => {
+            let v1::Sync { after, limit, request_id } = payload.decode()?;
+            let after = if after.is_empty() { None } else { Some(sync::Place::parse(&after)?) };
+            (Asks::Look(Query::Sync(sync::Query { after, limit })), request_id)
         }
         Verb::GroupCreate => {
             let asked: v1::GroupCreate = payload.decode()?;
@@ -183,6 +194,30 @@ fn about(
         Refusal::from(ErrorCode::Internal)
     })?;
     Ok(Act { caller, chat, seq: Seq(seq), original, edit, content })
+}
+
+fn set_chat(caller: Caller, asked: &v1::Chat) -> Result<SetChat, Refusal> {
+    let chat = ChatName::parse(&asked.conversation)?;
+    let v1::Chat { pinned, archived, .. } = *asked;
+    if asked.read_seq.is_some() || asked.played_seq.is_some() {
+        return Err(invalid("how far a conversation is read or played is said with do/read and do/played"));
+    }
+    if let Some(draft) = &asked.draft {
+        at_most("draft", DRAFT_MAX_BYTES, draft.len())?;
+    }
+    let muted_until_ms = asked.muted_until_ms.map(|until| u64::try_from(until).unwrap_or(0));
+    let (draft, cleared) = (asked.draft.clone(), asked.cleared_to_seq.map(Seq));
+    let set_chat = SetChat { caller, chat, muted_until_ms, pinned, archived, draft, cleared };
+    let SetChat { muted_until_ms, pinned, archived, draft, cleared, .. } = &set_chat;
+    if muted_until_ms.is_none()
+        && pinned.is_none()
+        && archived.is_none()
+        && draft.is_none()
+        && cleared.is_none()
+    {
+        return Err(invalid("chat has nothing in it beside the conversation"));
+    }
+    Ok(set_chat)
 }
 
 fn create(caller: Caller, asked: &v1::GroupCreate) -> Result<GroupCreate, Refusal> {

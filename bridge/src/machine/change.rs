@@ -5,7 +5,7 @@
 
 use super::Records;
 use super::codec::{self, DecodeError, Input, put_bytes, put_number};
-use super::record::{Device, Group, Membership, Receipt, RingItem};
+use super::record::{Chat, Device, Group, Membership, Receipt, RingItem};
 use bytes::Bytes;
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 
@@ -39,6 +39,10 @@ pub enum Change {
     PutGroup { group: GroupId, to: Box<Group> },
     /// What a user has to do with a group is another.
     PutMembership { group: GroupId, user: UserId, to: Membership },
+    /// What a user keeps about a conversation is another.
+    PutChat { owner: UserId, chat: ChatName, to: Box<Chat> },
+    /// A conversation stands elsewhere in the list of a user's, which is by the [hour](hour_of) of the newest message.
+    ListChat { user: UserId, chat: ChatName, from: Option<u32>, to: u32 },
     /// What a user reads is hidden, both ways, or is no more.
     HideReads { user: UserId, hides: bool },
 }
@@ -96,6 +100,9 @@ pub fn apply(records: &mut impl Records, change: &Change) {
         Change::PutMembership { group, user, to } => {
             records.membership_mut(group, user).clone_from(to);
         }
+        Change::PutChat { owner, chat, to } => records.chat_mut(owner, chat).clone_from(to),
+        // No decision looks at the list.
+        Change::ListChat { .. } => {}
         Change::HideReads { user, hides } => records.user_mut(user).hides_reads = *hides,
     }
 }
@@ -161,6 +168,18 @@ impl Change {
                 put_bytes(out, group.as_bytes());
                 put_encoded(out, |stored| to.encode(stored));
             }
+            Change::PutChat { owner, chat, to } => {
+                tagged(out, 14, owner);
+                put_bytes(out, chat.to_string().as_bytes());
+                put_encoded(out, |stored| to.encode(stored));
+            }
+            Change::ListChat { user, chat, from, to } => {
+                tagged(out, 15, user);
+                put_bytes(out, chat.to_string().as_bytes());
+                // The hour that it is taken from, one more, so that 0 is none.
+                put_number(out, from.map_or(0, |from| u64::from(from) + 1));
+                put_number(out, u64::from(*to));
+            }
             Change::HideReads { user, hides } => {
                 tagged(out, 13, user);
                 out.push(u8::from(*hides));
@@ -218,9 +237,26 @@ impl Change {
                 let hides = input.byte()?;
                 Change::HideReads { user, hides: (hides <= 1).then_some(hides == 1)? }
             }
+            14 => {
+                let (owner, chat) = (user(input)?, ChatName::parse(input.text()?).ok()?);
+                Change::PutChat { owner, chat, to: Box::new(Chat::decode(input.bytes()?).ok()?) }
+            }
+            15 => {
+                let (user, chat) = (user(input)?, ChatName::parse(input.text()?).ok()?);
+                let from = match input.number()? {
+                    0 => None,
+                    behind => Some(u32::try_from(behind - 1).ok()?),
+                };
+                Change::ListChat { user, chat, from, to: u32::try_from(input.number()?).ok()? }
+            }
             _ => return None,
         })
     }
+}
+
+/// The hour that a time in Unix milliseconds is in.
+pub fn hour_of(time_ms: u64) -> u32 {
+    u32::try_from(time_ms / 3_600_000).unwrap_or(u32::MAX)
 }
 
 fn tagged(out: &mut Vec<u8>, tag: u8, user: &UserId) {
@@ -255,7 +291,7 @@ fn put_encoded(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::record::{Mark, arbitrary_group, arbitrary_membership};
+    use crate::machine::record::{Mark, arbitrary_chat, arbitrary_group, arbitrary_membership};
     use chasqui_proto::ClientMsgId;
     use proptest::prelude::*;
 
@@ -305,6 +341,14 @@ mod tests {
                     Change::PutReceipt { owner, chat: ChatName::User(peer), receipt }
                 }
             ),
+            (user(), user(), arbitrary_chat()).prop_map(|(owner, peer, to)| Change::PutChat {
+                owner,
+                chat: ChatName::User(peer),
+                to: Box::new(to)
+            }),
+            (user(), group(), any::<Option<u32>>(), any::<u32>()).prop_map(|(user, group, from, to)| {
+                Change::ListChat { user, chat: ChatName::Group(group), from, to }
+            }),
             (user(), any::<bool>()).prop_map(|(user, hides)| Change::HideReads { user, hides }),
             (group(), arbitrary_group()).prop_map(|(group, to)| Change::PutGroup { group, to: Box::new(to) }),
             (group(), user(), arbitrary_membership()).prop_map(|(group, user, to)| Change::PutMembership {

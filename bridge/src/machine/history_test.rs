@@ -204,7 +204,7 @@ impl Told {
                     (message.conversation == "g/hikers").then_some(message.seq)
                 }
                 v1::event::Event::Gone(gone) => (gone.conversation == "g/hikers").then_some(gone.seq),
-                v1::event::Event::Rejected(_) | v1::event::Event::Settings(_) => None,
+                _ => None,
             },
         };
         inbox.iter().filter_map(seq).collect()

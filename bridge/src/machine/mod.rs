@@ -25,7 +25,9 @@ use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
 pub use codec::DecodeError;
 pub use command::{Ack, Caller, Command};
 pub use outcome::{Answered, Outcome, Told};
-pub use record::{Conversation, Device, Group, Key, Mark, Membership, Receipt, Record, Ring, RingItem, User};
+pub use record::{
+    Chat, Conversation, Device, Group, Key, Mark, Membership, Receipt, Record, Ring, RingItem, User,
+};
 
 /// The records that a decision rests on.
 pub trait View {
@@ -41,6 +43,8 @@ pub trait View {
     fn group(&self, id: &GroupId) -> Result<&Group, Missing>;
     /// What a user has to do with a group.
     fn membership(&self, group: &GroupId, user: &UserId) -> Result<&Membership, Missing>;
+    /// What `owner` keeps about the conversation they call `chat`.
+    fn chat(&self, owner: &UserId, chat: &ChatName) -> Result<&Chat, Missing>;
 }
 
 /// The records that changes are folded into: all that a [`View`] showed to the decision they come from.
@@ -57,6 +61,8 @@ pub trait Records {
     fn group_mut(&mut self, id: &GroupId) -> &mut Group;
     /// What a user has to do with a group.
     fn membership_mut(&mut self, group: &GroupId, user: &UserId) -> &mut Membership;
+    /// What `owner` keeps about the conversation they call `chat`.
+    fn chat_mut(&mut self, owner: &UserId, chat: &ChatName) -> &mut Chat;
 }
 
 /// The records that are not at hand: fetch them, then decide again.
@@ -119,6 +125,7 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::CreateUser(create) => create.decide(view, env),
         Command::RemoveUser(remove) => remove.decide(view),
         Command::SetUp(set_up) => set_up.decide(view, env),
+        Command::SetChat(set_chat) => set_chat.decide(view, env),
         Command::Act(act) => act.decide(view, env),
         Command::GroupCreate(create) => create.decide(view, env),
         Command::GroupEdit(edit) => edit.decide(view, env),

@@ -14,6 +14,7 @@ const VERSION: u8 = 1;
 const WHAT: &str = "message";
 
 const CLIENT_MSG_ID: u32 = 1;
+const MENTIONS: u32 = 5;
 const SENDER: u32 = 11;
 const TIME_MS: u32 = 14;
 
@@ -54,6 +55,17 @@ fn content(field: u32, message: &impl Message) -> Vec<u8> {
 /// Whether content is no message of its own.
 pub(crate) fn is_change(content: &[u8]) -> bool {
     matches!(wire::fields(content).next(), Some(Ok(wire::Field { number: CHANGE..=REACTION, .. })))
+}
+
+/// Whether content names a user among those it mentions. A mention that cannot be read names nobody.
+pub(crate) fn mentions(content: &[u8], user: &UserId) -> bool {
+    let named = |field: wire::Field| match field {
+        wire::Field { number: MENTIONS, value: Value::Bytes(at), .. } => {
+            v1::Mention::decode(&content[at]).is_ok_and(|mention| mention.user == user.as_str())
+        }
+        _ => false,
+    };
+    wire::fields(content).map_while(Result::ok).any(named)
 }
 
 /// Where the content begins in an encoded `Message` that has it last.

@@ -4,9 +4,9 @@
 //! waits for them is bounded by the commands that may wait.
 
 use super::names;
-use crate::machine::{Conversation, DecodeError, Group, Key, Membership, Receipt, Record, Ring, User};
+use crate::machine::{Chat, Conversation, DecodeError, Group, Key, Membership, Receipt, Record, Ring, User};
 use crate::mutation::{Mutation, mutated};
-use chasqui_proto::{ConversationId, GroupId, UserId};
+use chasqui_proto::{ChatName, ConversationId, GroupId, UserId};
 use chasqui_storage::{KvError, Reader};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -38,13 +38,9 @@ pub fn read(reader: &Reader, key: &Key) -> Result<Record, FetchError> {
             let items = reader.ring(&names::ring(user, device))?;
             Record::Ring(Ring::decode(items.iter().map(|item| &item[..]))?)
         }
-        Key::Receipt { owner, chat } => {
-            let topic = names::receipt_topic(owner, chat);
-            let stored = reader.state(&names::receipts(owner), topic.as_bytes())?;
-            let receipt = stored.map(|(position, stored)| Receipt::decode(position, &stored)).transpose()?;
-            Record::Receipt(receipt.unwrap_or_default())
-        }
+        Key::Receipt { owner, chat } => Record::Receipt(receipt(reader, owner, chat)?),
         Key::Group(id) => Record::Group(group(reader, id)?),
+        Key::Chat { owner, chat } => Record::Chat(kept(reader, owner, chat)?),
         Key::Membership(group, user) => Record::Membership(membership(reader, group, user)?),
     })
 }
@@ -83,6 +79,25 @@ pub fn group(reader: &Reader, id: &GroupId) -> Result<Group, FetchError> {
 pub fn membership(reader: &Reader, group: &GroupId, user: &UserId) -> Result<Membership, FetchError> {
     let stored = reader.get(&names::membership_record(group, user))?;
     Ok(stored.map(|stored| Membership::decode(&stored)).transpose()?.unwrap_or_default())
+}
+
+/// Reads what a user keeps about a conversation, as [`read`] does.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn kept(reader: &Reader, owner: &UserId, chat: &ChatName) -> Result<Chat, FetchError> {
+    let stored = reader.get(&names::chat_record(owner, chat))?;
+    Ok(stored.map(|stored| Chat::decode(&stored)).transpose()?.unwrap_or_default())
+}
+
+/// Reads what a user is shown about a conversation, as [`read`] does.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn receipt(reader: &Reader, owner: &UserId, chat: &ChatName) -> Result<Receipt, FetchError> {
+    let topic = names::receipt_topic(owner, chat);
+    let stored = reader.state(&names::receipts(owner), topic.as_bytes())?;
+    Ok(stored.map(|(position, stored)| Receipt::decode(position, &stored)).transpose()?.unwrap_or_default())
 }
 
 /// The threads that read records.

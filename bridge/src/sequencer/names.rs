@@ -61,6 +61,34 @@ pub(super) fn membership_record(group: &GroupId, user: &UserId) -> RecordKey {
     RecordKey::record(&joined(&[b"m/", group.as_bytes(), b"/", user.as_bytes()]))
 }
 
+/// The record of what a user keeps about a conversation.
+pub(super) fn chat_record(owner: &UserId, chat: &ChatName) -> RecordKey {
+    RecordKey::record(&joined(&[b"k/", owner.as_bytes(), b"/", chat.to_string().as_bytes()]))
+}
+
+/// Where a conversation stands in the list of a user's, by the [hour](hour_of) of its newest message, the newest first.
+pub fn listed(user: &UserId, hour: u32, chat: &ChatName) -> SmallVec<[u8; 96]> {
+    joined(&[&listed_in(user, hour), chat.to_string().as_bytes()])
+}
+
+/// Where those of an hour begin in the list of a user's conversations.
+pub fn listed_in(user: &UserId, hour: u32) -> SmallVec<[u8; 96]> {
+    joined(&[user.as_bytes(), b"/", &(u32::MAX - hour).to_be_bytes()])
+}
+
+/// Behind all of a user's conversations.
+pub fn listed_end(user: &UserId) -> SmallVec<[u8; 96]> {
+    // '0' is the byte after '/'.
+    joined(&[user.as_bytes(), b"0"])
+}
+
+/// The hour and the name of a conversation in the list of `user`'s; `None` for what is no place in it.
+pub fn parse_listed(user: &UserId, place: &[u8]) -> Option<(u32, ChatName)> {
+    let rest = place.strip_prefix(user.as_bytes())?.strip_prefix(b"/")?;
+    let (hour, chat) = rest.split_first_chunk()?;
+    Some((u32::MAX - u32::from_be_bytes(*hour), ChatName::parse(std::str::from_utf8(chat).ok()?).ok()?))
+}
+
 /// The ring of a device's accepted messages.
 pub(super) fn ring(user: &UserId, device: &DeviceId) -> SmallVec<[u8; 96]> {
     joined(&[b"sent/", user.as_bytes(), b"/", device.as_bytes()])
@@ -84,6 +112,12 @@ mod tests {
         assert_eq!(group_record(&hikers).record_id(), Some(&b"g/hikers"[..]));
         assert_eq!(membership_record(&hikers, &alice).record_id(), Some(&b"m/hikers/alice"[..]));
         assert_eq!(conversation(&ConversationId::Group(hikers)).as_bytes(), b"c/g/hikers");
+        let chat = ChatName::Group(GroupId::parse("hikers").unwrap());
+        assert_eq!(chat_record(&alice, &chat).record_id(), Some(&b"k/alice/g/hikers"[..]));
+        let place = listed(&alice, 1, &chat);
+        assert_eq!(&place[..], b"alice/\xff\xff\xff\xfeg/hikers");
+        assert_eq!(parse_listed(&alice, &place), Some((1, chat)));
+        assert!(listed_in(&alice, 2) < place && place < listed_end(&alice), "the newest first");
         assert_eq!(&ring(&alice, &DeviceId::parse("phone").unwrap())[..], b"sent/alice/phone");
     }
 }

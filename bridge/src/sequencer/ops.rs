@@ -8,7 +8,8 @@ use super::names;
 use super::set::Changed;
 use super::table::Slot;
 use super::tails::Tails;
-use crate::machine::{Change, Conversation, Group, Membership, Receipt, User};
+use crate::machine::{Change, Chat, Conversation, Group, Membership, Receipt, User};
+use crate::session_store::space;
 use bytes::Bytes;
 use chasqui_proto::limits::DEDUPE_IDS_PER_DEVICE;
 use chasqui_proto::{ChatName, ConversationId, GroupId, UserId};
@@ -28,6 +29,12 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
             item.encode(&mut stored);
             batch.ring_push(&names::ring(user, device), DEDUPE_IDS_PER_DEVICE as u32, &stored);
         }
+        Change::ListChat { user, chat, from, to } => {
+            if let Some(from) = from {
+                batch.ordered_remove(space::CHATS, &names::listed(user, *from, chat));
+            }
+            batch.ordered_put(space::CHATS, &names::listed(user, *to, chat), &[]);
+        }
         // These are in the records that they change.
         Change::CreateUser { .. }
         | Change::RemoveUser { .. }
@@ -38,6 +45,7 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
         | Change::PutReceipt { .. }
         | Change::PutGroup { .. }
         | Change::PutMembership { .. }
+        | Change::PutChat { .. }
         | Change::HideReads { .. } => {}
     }
 }
@@ -94,5 +102,11 @@ impl Changed for AtEnd<'_> {
         self.buffer.clear();
         value.encode(self.buffer);
         self.batch.put(&names::membership_record(group, user), self.buffer);
+    }
+
+    fn chat(&mut self, Slot { key: (owner, chat), value, .. }: &Slot<(UserId, ChatName), Chat>) {
+        self.buffer.clear();
+        value.encode(self.buffer);
+        self.batch.put(&names::chat_record(owner, chat), self.buffer);
     }
 }

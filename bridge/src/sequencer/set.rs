@@ -9,7 +9,7 @@
 
 use super::table::{Evictable, Kept, Slot, Table};
 use crate::machine::{
-    Conversation, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, User, View,
+    Chat, Conversation, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, User, View,
 };
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
 
@@ -48,6 +48,12 @@ impl Kept for Membership {
     }
 }
 
+impl Kept for Chat {
+    fn weight(&self) -> usize {
+        Chat::weight(self)
+    }
+}
+
 impl Kept for Receipt {
     fn weight(&self) -> usize {
         Receipt::weight(self)
@@ -60,7 +66,7 @@ impl Kept for Receipt {
 }
 
 /// How many tables there are, for the hand.
-const TABLES: u8 = 6;
+const TABLES: u8 = 7;
 
 /// The records at hand.
 pub(super) struct WorkingSet {
@@ -70,6 +76,7 @@ pub(super) struct WorkingSet {
     receipts: Table<(UserId, ChatName), Receipt>,
     groups: Table<GroupId, Group>,
     memberships: Table<(GroupId, UserId), Membership>,
+    chats: Table<(UserId, ChatName), Chat>,
     /// The batch that is being filled; counts from 1.
     batch: u64,
     /// Which table the hand is at, and where.
@@ -83,6 +90,7 @@ pub(super) trait Changed {
     fn receipt(&mut self, slot: &Slot<(UserId, ChatName), Receipt>);
     fn group(&mut self, slot: &Slot<GroupId, Group>);
     fn membership(&mut self, slot: &Slot<(GroupId, UserId), Membership>);
+    fn chat(&mut self, slot: &Slot<(UserId, ChatName), Chat>);
 }
 
 impl WorkingSet {
@@ -94,6 +102,7 @@ impl WorkingSet {
             receipts: Table::new(),
             groups: Table::new(),
             memberships: Table::new(),
+            chats: Table::new(),
             batch: 1,
             hand: (0, 0),
         }
@@ -112,6 +121,7 @@ impl WorkingSet {
             + self.receipts.weight()
             + self.groups.weight()
             + self.memberships.weight()
+            + self.chats.weight()
     }
 
     /// How many records are at hand.
@@ -122,6 +132,7 @@ impl WorkingSet {
             + self.receipts.len()
             + self.groups.len()
             + self.memberships.len()
+            + self.chats.len()
     }
 
     /// Puts a fetched record at hand.
@@ -140,6 +151,9 @@ impl WorkingSet {
             (Key::Membership(group, user), Record::Membership(membership)) => {
                 self.memberships.insert(batch, (group, user), membership);
             }
+            (Key::Chat { owner, chat }, Record::Chat(kept)) => {
+                self.chats.insert(batch, (owner, chat), kept);
+            }
             (key, _) => unreachable!("a fetch brings the kind of record it was asked for: {key:?}"),
         }
     }
@@ -153,6 +167,7 @@ impl WorkingSet {
         self.receipts.drain_changed(|slot| out.receipt(slot));
         self.groups.drain_changed(|slot| out.group(slot));
         self.memberships.drain_changed(|slot| out.membership(slot));
+        self.chats.drain_changed(|slot| out.chat(slot));
         self.batch += 1;
     }
 
@@ -169,7 +184,8 @@ impl WorkingSet {
                 2 => self.rings.len(),
                 3 => self.receipts.len(),
                 4 => self.groups.len(),
-                _ => self.memberships.len(),
+                5 => self.memberships.len(),
+                _ => self.chats.len(),
             };
             if place >= len {
                 self.hand = ((table + 1) % TABLES, 0);
@@ -181,7 +197,8 @@ impl WorkingSet {
                 2 => self.rings.sweep(place, may),
                 3 => self.receipts.sweep(place, may),
                 4 => self.groups.sweep(place, may),
-                _ => self.memberships.sweep(place, may),
+                5 => self.memberships.sweep(place, may),
+                _ => self.chats.sweep(place, may),
             };
             if !evicted {
                 self.hand.1 += 1;
@@ -220,6 +237,12 @@ impl View for WorkingSet {
         let missing = || Missing::one(Key::Membership(group.clone(), user.clone()));
         self.memberships.get((group, user), is).ok_or_else(missing)
     }
+
+    fn chat(&self, owner: &UserId, chat: &ChatName) -> Result<&Chat, Missing> {
+        let is = |key: &(UserId, ChatName)| key.0 == *owner && key.1 == *chat;
+        let missing = || Missing::one(Key::Chat { owner: owner.clone(), chat: chat.clone() });
+        self.chats.get((owner, chat), is).ok_or_else(missing)
+    }
 }
 
 const READ_FIRST: &str = "a change names only records that were read to decide it, and those are at hand";
@@ -251,6 +274,11 @@ impl Records for WorkingSet {
         let is = |key: &(GroupId, UserId)| key.0 == *group && key.1 == *user;
         self.memberships.get_mut(self.batch, (group, user), is).expect(READ_FIRST)
     }
+
+    fn chat_mut(&mut self, owner: &UserId, chat: &ChatName) -> &mut Chat {
+        let is = |key: &(UserId, ChatName)| key.0 == *owner && key.1 == *chat;
+        self.chats.get_mut(self.batch, (owner, chat), is).expect(READ_FIRST)
+    }
 }
 
 #[cfg(test)]
@@ -272,6 +300,7 @@ mod tests {
         fn receipt(&mut self, _: &Slot<(UserId, ChatName), Receipt>) {}
         fn group(&mut self, _: &Slot<GroupId, Group>) {}
         fn membership(&mut self, _: &Slot<(GroupId, UserId), Membership>) {}
+        fn chat(&mut self, _: &Slot<(UserId, ChatName), Chat>) {}
     }
 
     #[test]

@@ -12,5 +12,7 @@ pub(crate) const RECEIVED: u8 = 5;
 pub(crate) const ACCOUNTS: u8 = 4;
 /// When retained messages expire: by Unix milliseconds, big-endian, and topic.
 pub(crate) const RETAINED_EXPIRIES: u8 = 6;
+/// The conversations of users, by user and the hour of the newest message.
+pub(crate) const CHATS: u8 = 8;
 /// How much is retained, under the empty name: messages and bytes, big-endian.
 pub(crate) const RETAINED_TOTALS: u8 = 7;

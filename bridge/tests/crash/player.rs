@@ -323,6 +323,8 @@ impl Player {
                 self.world.refused.fetch_add(1, Ordering::Relaxed);
                 return;
             }
+            // Another device of the user has read something.
+            Some(v1::event::Event::Chat(_)) => return,
             other => panic!("nothing was to end: {other:?}"),
         };
         let peer = message.conversation.strip_prefix("u/").expect("a direct conversation");

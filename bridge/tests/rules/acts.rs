@@ -1,7 +1,7 @@
 //! Edits, reactions and history over real sockets: what is done to a message is a message too, and what was said can be asked for again.
 
 use crate::support::*;
-use chasqui_broker::codec::{QoS, ReasonCode, Version};
+use chasqui_broker::codec::{ReasonCode, Version};
 use chasqui_proto::limits::{EDIT_WINDOW_MS, HISTORY_MAX_ITEMS, REACTION_MAX_BYTES};
 use chasqui_proto::v1::{self, ErrorCode};
 use prost::Message as _;
@@ -22,21 +22,9 @@ fn react(conversation: &str, seq: u64, emoji: &str) -> Vec<u8> {
         .encode_to_vec()
 }
 
-/// A client that hears replies.
-async fn asker(service: &Service, version: Version, name: &str) -> Client {
-    let mut client = service.connect(&user(version, name, "asks")).await;
-    client.subscribe(&[(&format!("u/{name}/d/asks/reply"), QoS::AtMostOnce)]).await;
-    client
-}
-
 async fn history(client: &mut Client, mut query: v1::History) -> v1::Reply {
     query.request_id = 7;
-    let (_, taken) = client.publish_and_take("do/history", &query.encode_to_vec()).await;
-    let reply = match taken.into_iter().next() {
-        Some(reply) => reply,
-        None => client.take().await,
-    };
-    let reply = v1::Reply::decode(reply.payload).expect("a Reply");
+    let reply = client.ask("do/history", &query.encode_to_vec()).await;
     assert_eq!(reply.request_id, 7);
     reply
 }
@@ -146,7 +134,7 @@ async fn a_conversation_is_read_by_page_in_both_directions() {
             alice.tell("bob", &format!("message {number}")).await;
         }
         service.restart().await;
-        let mut bob = asker(&service, version, "bob").await;
+        let mut bob = service.asker(version, "bob").await;
         let newest = history(&mut bob, asks("u/alice")).await;
         assert_eq!(numbers(&newest), (21..=total).collect::<Vec<_>>());
         assert!(newest.more);
@@ -175,7 +163,7 @@ async fn a_page_holds_as_much_as_a_packet_and_at_least_one_message() {
     for _ in 0..6 {
         alice.tell("bob", &large).await;
     }
-    let mut bob = asker(&service, Version::V5, "bob").await;
+    let mut bob = service.asker(Version::V5, "bob").await;
     let mut seen = Vec::new();
     let mut before_seq = 0;
     loop {
@@ -194,7 +182,7 @@ async fn a_page_holds_as_much_as_a_packet_and_at_least_one_message() {
 async fn of_a_group_one_sees_what_was_said_while_one_was_a_member() {
     both(|version| async move {
         let service = Service::start().await;
-        let mut alice = asker(&service, version, "alice").await;
+        let mut alice = service.asker(version, "alice").await;
         let create = v1::GroupCreate {
             group: "hikers".to_owned(),
             name: "Hikers".to_owned(),
@@ -218,7 +206,7 @@ async fn of_a_group_one_sees_what_was_said_while_one_was_a_member() {
             ("carol", vec![5, 6, 7]),
             ("dave", vec![]),
         ] {
-            let mut client = asker(&service, version, name).await;
+            let mut client = service.asker(version, name).await;
             let forwards = v1::History { from_seq: 1, ..asks("g/hikers") };
             for query in [asks("g/hikers"), forwards] {
                 if name == "dave" && version == Version::V311 {
@@ -230,7 +218,7 @@ async fn of_a_group_one_sees_what_was_said_while_one_was_a_member() {
                 assert_eq!(page.code() == ErrorCode::Ok, name != "dave", "{name}");
             }
         }
-        let mut bob = asker(&service, version, "bob").await;
+        let mut bob = service.asker(version, "bob").await;
         let older = history(&mut bob, v1::History { before_seq: 6, limit: 2, ..asks("g/hikers") }).await;
         assert_eq!((numbers(&older), older.more), (vec![2, 3], true), "over what is none of his");
         assert_eq!(text_of(&older.messages[0]), Some("two"));
@@ -256,7 +244,7 @@ async fn who_comes_under_the_name_of_another_sees_nothing_of_that_ones() {
     removed.expect("bob is removed");
     service.clock.advance(Duration::from_mins(1));
     service.add_users(&["bob"]).await;
-    let mut bob = asker(&service, Version::V5, "bob").await;
+    let mut bob = service.asker(Version::V5, "bob").await;
     for conversation in ["u/alice", "g/hikers"] {
         let page = history(&mut bob, asks(conversation)).await;
         assert_eq!((page.code(), page.messages.len()), (ErrorCode::NoSuchMessage, 0), "{conversation}");
@@ -269,6 +257,6 @@ async fn who_comes_under_the_name_of_another_sees_nothing_of_that_ones() {
     alice.tell("bob", "for the second bob").await;
     let page = history(&mut bob, asks("u/alice")).await;
     assert_eq!(page.messages.iter().map(text_of).collect::<Vec<_>>(), [Some("for the second bob")]);
-    let both = history(&mut asker(&service, Version::V5, "alice").await, asks("u/bob")).await;
+    let both = history(&mut service.asker(Version::V5, "alice").await, asks("u/bob")).await;
     assert_eq!(both.messages.len(), 2, "the other side keeps what it had");
 }

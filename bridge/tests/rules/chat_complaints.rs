@@ -1,7 +1,7 @@
 //! What users of other chat systems complained about, each under its name and number: the same must not happen here.
 
 use crate::support::*;
-use chasqui_broker::codec::ReasonCode;
+use chasqui_broker::codec::{ReasonCode, Version};
 use chasqui_proto::v1;
 use prost::Message as _;
 
@@ -96,4 +96,35 @@ async fn sixteen_thousand_receipts_in_a_first_sync_matrix_1319() {
         }
     })
     .await;
+}
+
+/// What it took to be up to date grew with the time that a device was away. Here a device that comes back asks for the newest conversations,
+/// and what the server reads for them is the same after ten messages and after a thousand, an hour later and a month.
+#[tokio::test]
+async fn sync_cost_grows_with_time_offline_element_x_3223() {
+    const CHATS: usize = 12;
+    let service = Service::start().await;
+    let mut alice = service.asker(Version::V5, "alice").await;
+    let mut reads = Vec::new();
+    for (messages, days) in [(1, 0), (80, 29)] {
+        service.clock.advance(std::time::Duration::from_hours(24 * days + 1));
+        for chat in 0..CHATS {
+            let mut peer = service.publisher(Version::V5, &format!("peer-{chat}")).await;
+            for _ in 0..messages {
+                peer.tell("alice", "are you there?").await;
+            }
+        }
+        let counts = || {
+            let counts = service.kv().counts();
+            counts.gets + counts.scans
+        };
+        let before = counts();
+        let query = v1::Sync { limit: 5, request_id: 1, ..v1::Sync::default() };
+        let reply = alice.ask("do/sync", &query.encode_to_vec()).await;
+        assert_eq!((reply.chats.len(), reply.more), (5, true));
+        reads.push(counts() - before);
+    }
+    assert!(reads[0] > 0, "what is counted is counted");
+    // Eighty times as much was said: what is unread is looked at, in one piece for each conversation of the page.
+    assert!(reads[1] <= 2 * reads[0], "the store was read {reads:?} times");
 }

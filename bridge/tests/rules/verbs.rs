@@ -38,6 +38,11 @@ fn asks(verb: Verb, group: &str, as_json: bool) -> Vec<u8> {
             encoded(&v1::History { conversation: chat(), request_id, ..v1::History::default() }, as_json)
         }
         Verb::Settings => encoded(&v1::Settings { hide_read_receipts: Some(as_json), request_id }, as_json),
+        Verb::Chat => encoded(
+            &v1::Chat { conversation: chat(), pinned: Some(as_json), request_id, ..v1::Chat::default() },
+            as_json,
+        ),
+        Verb::Sync => encoded(&v1::Sync { request_id, ..v1::Sync::default() }, as_json),
         Verb::GroupCreate => {
             let (group, name) = (format!("{id}-2"), "Another".to_owned());
             encoded(&v1::GroupCreate { group, name, request_id, ..v1::GroupCreate::default() }, as_json)
@@ -113,10 +118,19 @@ async fn every_verb_is_understood_in_both_encodings_and_answered_in_the_same() {
             assert_eq!(first.group.is_some(), second.group.is_some(), "{}", verb.name());
             assert_eq!(first.invite.len(), second.invite.len(), "{}", verb.name());
             assert_eq!(first.messages.is_empty(), second.messages.is_empty(), "{}", verb.name());
-            let says_more = first.group.is_some() || !first.invite.is_empty() || !first.messages.is_empty();
+            assert_eq!(first.chats.is_empty(), second.chats.is_empty(), "{}", verb.name());
+            let says_more = !first.chats.is_empty()
+                || first.group.is_some()
+                || !first.invite.is_empty()
+                || !first.messages.is_empty();
             let asks_for_more = matches!(
                 verb,
-                Verb::History | Verb::GroupCreate | Verb::GroupInvite | Verb::GroupJoin | Verb::GroupGet
+                Verb::History
+                    | Verb::Sync
+                    | Verb::GroupCreate
+                    | Verb::GroupInvite
+                    | Verb::GroupJoin
+                    | Verb::GroupGet
             );
             assert_eq!(says_more, asks_for_more, "{}", verb.name());
         }

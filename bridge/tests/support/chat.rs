@@ -120,6 +120,13 @@ impl Service {
         added.await.expect("the accounts are made");
     }
 
+    /// A user's client that hears replies.
+    pub async fn asker(&self, version: Version, name: &str) -> Client {
+        let mut client = self.connect(&user(version, name, "asks")).await;
+        client.subscribe(&[(&format!("u/{name}/d/asks/reply"), QoS::AtMostOnce)]).await;
+        client
+    }
+
     /// A user's client that only publishes.
     pub async fn publisher(&self, version: Version, name: &str) -> Client {
         self.connect(&user(version, name, "publisher")).await
@@ -135,6 +142,9 @@ pub trait Chats {
     /// Publishes with QoS 1 what must be accepted; PUBLISH packets that come before the PUBACK are answered with the PUBACK they ask for,
     /// and given back.
     async fn publish_and_take(&mut self, topic: &str, payload: &[u8]) -> (Ack, Vec<Publish>);
+
+    /// Publishes what asks for a reply, and gives that back.
+    async fn ask(&mut self, topic: &str, payload: &[u8]) -> v1::Reply;
 
     /// Takes what is on its way, which may be nothing.
     async fn drain(&mut self) -> Vec<Publish>;
@@ -171,6 +181,15 @@ impl Chats for Client {
                 other => panic!("PUBACK expected: {other:?}"),
             }
         }
+    }
+
+    async fn ask(&mut self, topic: &str, payload: &[u8]) -> v1::Reply {
+        let (_, taken) = self.publish_and_take(topic, payload).await;
+        let reply = match taken.into_iter().find(|publish| publish.topic.ends_with("/reply")) {
+            Some(reply) => reply,
+            None => self.take().await,
+        };
+        v1::Reply::decode(reply.payload).expect("a Reply")
     }
 
     async fn drain(&mut self) -> Vec<Publish> {

@@ -128,6 +128,8 @@ fn round_trip(message: &str, example: &str) -> Result<Vec<u8>, json::JsonError> 
         React,
         History,
         Settings,
+        Chat,
+        Sync,
         Reply,
         Receipt,
         Typing,

@@ -200,6 +200,10 @@ impl Client {
         }
         let event = v1::Event::decode(publish.payload.clone())
             .map_err(|error| format!("{device} got no Event on {}: {error}", &*publish.topic))?;
+        // Another device of the user has read something.
+        if matches!(event.event, Some(v1::event::Event::Chat(_))) {
+            return Ok(None);
+        }
         let Some(v1::event::Event::Message(message)) = event.event else {
             return Err(format!("{device} got what nobody sent: {:?}", event.event));
         };

@@ -6,9 +6,11 @@
 mod account;
 mod act;
 mod attach;
+mod chat;
 mod delivered;
 mod group;
 mod heads;
+mod own;
 mod read;
 mod reject;
 mod send;
@@ -19,6 +21,7 @@ pub use account::{CreateUser, RemoveUser};
 pub use act::{Act, Original};
 pub use attach::{Attach, Detach};
 use chasqui_proto::{ChatName, DeviceId, UserId};
+pub use chat::SetChat;
 pub use delivered::{Acknowledged, Delivered};
 pub use group::{
     GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave, GroupRemove, GroupRoles,
@@ -46,6 +49,7 @@ pub enum Command {
     RemoveUser(RemoveUser),
     Act(Box<Act>),
     SetUp(SetUp),
+    SetChat(Box<SetChat>),
     GroupCreate(Box<GroupCreate>),
     GroupEdit(Box<GroupEdit>),
     GroupAdd(GroupAdd),
@@ -163,6 +167,11 @@ pub(crate) mod tests {
         decision.changes.is_empty()
     }
 
+    /// Whether it changes nothing but what its user keeps for themselves.
+    pub(crate) fn is_for_oneself(decision: &Decision) -> bool {
+        decision.changes.iter().all(|change| matches!(change, Change::PutChat { .. }))
+    }
+
     pub(crate) fn inbox_entries<'a>(decision: &'a Decision, of: &str) -> Vec<&'a bytes::Bytes> {
         let of = user(of);
         let entry = |change: &'a Change| match change {
@@ -189,6 +198,12 @@ into_command!(SetUp, GroupAdd, GroupRemove, GroupRoles, GroupLeave, GroupInvite,
 impl From<Act> for Command {
     fn from(command: Act) -> Command {
         Command::Act(Box::new(command))
+    }
+}
+
+impl From<SetChat> for Command {
+    fn from(command: SetChat) -> Command {
+        Command::SetChat(Box::new(command))
     }
 }
 

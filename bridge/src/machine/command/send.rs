@@ -1,7 +1,7 @@
 //! `Send`: a message to another user or to a group, or a note to oneself.
 
 use super::reject::refuse;
-use super::{Caller, Decision, Missing, View, group};
+use super::{Caller, Decision, Missing, View, group, own};
 use crate::entry::NewMessage;
 use crate::machine::record::{Conversation, RingItem, User};
 use crate::machine::stored::StoredMessage;
@@ -61,13 +61,14 @@ impl Send {
         let id = self.message.client_msg_id.as_ref();
         let content = &self.message.content;
         let mut changes = Vec::with_capacity(5);
+        changes.extend(own::list(from, &self.to, conversation, time_ms));
         if !sender.exists {
             changes.push(Change::CreateUser { user: from.clone(), at_ms: env.now_ms });
         }
         if !recipient.exists && !to_self {
             changes.push(Change::CreateUser { user: to.clone(), at_ms: env.now_ms });
         }
-        let own = NewMessage {
+        let mine = NewMessage {
             chat: &self.to,
             sender: (!to_self).then_some(from),
             seq,
@@ -80,14 +81,15 @@ impl Send {
         };
         if to_self {
             // There is one inbox, and other devices of its owner may yet come: the note is always in it.
-            changes.push(append(from, recipient, &own));
+            changes.push(append(from, recipient, &mine));
         } else {
             let chat = ChatName::User(from.clone());
+            changes.extend(own::list(to, &chat, conversation, time_ms));
             let received =
-                NewMessage { chat: &chat, sender: None, client_msg_id: None, from_device: None, ..own };
+                NewMessage { chat: &chat, sender: None, client_msg_id: None, from_device: None, ..mine };
             changes.push(append(to, recipient, &received));
             if self.sender_needs_entry(sender) {
-                changes.push(append(from, sender, &own));
+                changes.push(append(from, sender, &mine));
             }
         }
         if let Some((_, device, id)) = ring {

@@ -1,8 +1,7 @@
 //! `SetUp`: what a user wants for all their devices.
 
 use super::reject::refuse;
-use super::{Caller, Decision, Missing, View, group};
-use crate::entry;
+use super::{Caller, Decision, Missing, View, group, own};
 use crate::machine::{Change, Env, Outcome};
 use chasqui_proto::v1;
 
@@ -31,10 +30,8 @@ impl SetUp {
             changes.push(Change::CreateUser { user: me.clone(), at_ms: env.now_ms });
         }
         changes.push(Change::HideReads { user: me.clone(), hides });
-        let position = user.inbox_head + 1;
         let settings = v1::Settings { hide_read_receipts: Some(hides), request_id: 0 };
-        let entry = entry::settings(position, settings);
-        changes.push(Change::AppendInbox { user: me.clone(), position, entry });
+        changes.push(own::tell_all(me, user, v1::event::Event::Settings(settings)));
         Ok(Decision { changes, outcome: Outcome::Done })
     }
 }
@@ -42,7 +39,7 @@ impl SetUp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Rendered;
+    use crate::entry::{self, Rendered};
     use crate::machine::command::tests::{act, caller, device, env, inbox_entries, is_quiet, refused, user};
     use crate::machine::testing::Memory;
     use chasqui_proto::{ConversationId, ErrorCode};

@@ -5,6 +5,7 @@
 //! `weight`, one line in [`Key`], one method in [`View`](super::View) and [`Records`](super::Records), and
 //! its place in the sequencer's working set.
 
+mod chat;
 mod conversation;
 mod group;
 mod membership;
@@ -13,6 +14,9 @@ mod ring;
 mod user;
 
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
+pub use chat::Chat;
+#[cfg(test)]
+pub(crate) use chat::tests::arbitrary as arbitrary_chat;
 pub use conversation::Conversation;
 #[cfg(test)]
 pub(crate) use group::tests::arbitrary as arbitrary_group;
@@ -37,6 +41,13 @@ pub enum Key {
     Group(GroupId),
     /// The [`Membership`] of a user in a group.
     Membership(GroupId, UserId),
+    /// The [`Chat`] that `owner` keeps about the conversation they call `chat`.
+    Chat {
+        /// Who keeps it.
+        owner: UserId,
+        /// The conversation, as the owner names it.
+        chat: ChatName,
+    },
     /// The [`Receipt`] that `owner` sees for the chat they call `chat`.
     Receipt {
         /// Whose messages it is about.
@@ -59,6 +70,8 @@ pub enum Record {
     Group(Group),
     /// See [`Membership`].
     Membership(Membership),
+    /// See [`Chat`].
+    Chat(Chat),
     /// See [`Receipt`].
     Receipt(Receipt),
 }

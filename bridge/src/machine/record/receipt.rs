@@ -76,12 +76,17 @@ impl Receipt {
     /// The value as stored; its position is kept by the store.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
+        self.shown().encode(out).expect("a Vec grows as needed");
+    }
+
+    /// What its owner is shown.
+    pub fn shown(&self) -> v1::Receipt {
         let (members, counts) = match self.members.as_deref() {
             None => (Vec::new(), None),
             Some(Members::Named(members)) => (members.iter().map(MemberMarks::shown).collect(), None),
             Some(Members::Counted(counts)) => (Vec::new(), Some(counts.shown())),
         };
-        let message = v1::Receipt {
+        v1::Receipt {
             members,
             counts,
             delivered: self.delivered.up_to.0,
@@ -92,8 +97,7 @@ impl Receipt {
             played_at_ms: self.played.at_ms.cast_signed(),
             // The topic says it.
             conversation: String::new(),
-        };
-        message.encode(out).expect("a Vec grows as needed");
+        }
     }
 
     /// Reads a stored value, which was set at `position`.

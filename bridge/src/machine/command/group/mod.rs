@@ -90,6 +90,11 @@ impl<'a> Scene<'a> {
         is_alive(me, self.user, false).then_some(me)
     }
 
+    /// The record of who asks.
+    pub(super) fn user(&self) -> &'a User {
+        self.user
+    }
+
     /// The group.
     pub(super) fn group(&self) -> &'a Group {
         self.group

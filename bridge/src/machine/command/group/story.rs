@@ -2,6 +2,8 @@
 
 use super::is_alive;
 use crate::entry::NewMessage;
+use crate::machine::change::hour_of;
+use crate::machine::command::own::list;
 use crate::machine::command::{Missing, View};
 use crate::machine::record::{Conversation, Group, Member, Membership, User};
 use crate::machine::stored::{self, StoredMessage};
@@ -94,6 +96,7 @@ impl<'a, V: View> Story<'a, V> {
         let (seq, time_ms) = (self.next(), self.time_ms());
         // An entry for each, the message, and what becomes of its sender.
         self.changes.reserve(readers.len() + 3);
+        let said_last = Conversation { head: self.head, last_time_ms: self.last_time_ms };
         for reader in readers {
             let Some(user) = self.missing.note(self.view.user(&reader.user)) else { continue };
             if !is_alive(reader, user, self.dev) {
@@ -110,6 +113,8 @@ impl<'a, V: View> Story<'a, V> {
                 content: said.content,
                 whole: false,
             };
+            // In the list of whoever stays, it moves with the conversation.
+            self.changes.extend(list(&reader.user, chat, &said_last, time_ms));
             if let Some(message) = entry(reader, user, message) {
                 let position = user.inbox_head + 1 + self.told;
                 let entry = message.encode(position);
@@ -159,6 +164,8 @@ impl<'a, V: View> Story<'a, V> {
                 last_seen.push((*user, ended));
                 membership.begin(seq, life);
             });
+            let (user, chat) = ((*user).clone(), ChatName::Group(self.id.clone()));
+            self.change(Change::ListChat { user, chat, from: None, to: hour_of(self.time_ms()) });
         }
         let for_all = content(change.clone(), None);
         let for_newcomers = content(change, Some(group.snapshot(self.id)));

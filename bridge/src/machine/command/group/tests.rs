@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::entry::{self, Rendered};
-use crate::machine::command::tests::{NOW_MS, act, caller, device, env, is_quiet, old_caller, refused, user};
+use crate::machine::command::tests::{
+    NOW_MS, act, caller, device, env, is_for_oneself, is_quiet, old_caller, refused, user,
+};
 use crate::machine::command::{
     Ack, Acknowledged, Attach, Command, CreateUser, Delivered, Read, RemoveUser, Send,
 };

@@ -98,7 +98,7 @@ fn who_was_a_member_may_read_what_they_saw_and_tells_nobody() {
     act(&mut memory, leave("bob"), &env()); // 3
     act(&mut memory, post("alice"), &env()); // 4
     let decision = act(&mut memory, read("bob", 2), &env());
-    assert!(is_quiet(&decision) && decision.outcome == Outcome::Done);
+    assert!(is_for_oneself(&decision) && decision.outcome == Outcome::Done);
     assert_eq!(code(&act(&mut memory, read("bob", 4), &env())), ErrorCode::NoSuchMessage);
     act(&mut memory, Attach { user: user("bob"), device: device("phone") }, &env());
     act(&mut memory, acknowledges("bob", &[("alice", 2)]), &env());

@@ -1,0 +1,63 @@
+//! What is asked for and only read: it changes nothing and is not decided by the machine. What is durable is read on the connection's thread,
+//! at a cost that follows what is asked for.
+
+use super::{history, sync};
+use crate::sequencer::fetch::FetchError;
+use bytes::Bytes;
+use chasqui_proto::{ErrorCode, Refusal, UserId};
+use chasqui_storage::Reader;
+
+/// The field of a `Reply` that holds a page of messages.
+const REPLY_MESSAGES: u32 = 19;
+/// The field of a `Reply` that holds a page of conversations.
+const REPLY_CHATS: u32 = 21;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Query {
+    /// A page of what was said in a conversation.
+    History(history::Query),
+    /// A page of a user's conversations.
+    Sync(sync::Query),
+}
+
+/// A page, as a `Reply` holds it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Looked {
+    /// The field of `Reply` that the items are in.
+    pub(super) field: u32,
+    /// What is on it, each encoded.
+    pub(super) items: Vec<Bytes>,
+    /// Whether there is more in the direction that was asked for.
+    pub(super) more: bool,
+    /// Where the next page begins, where a name for it is needed.
+    pub(super) next: Bytes,
+}
+
+impl Query {
+    /// Reads what is asked for.
+    pub(super) fn look(&self, reader: &Reader, user: &UserId) -> Result<Looked, Refusal> {
+        let found = match self {
+            Query::History(query) => history::read(reader, user, query).map(|found| {
+                found.map(|page| Looked {
+                    field: REPLY_MESSAGES,
+                    items: page.messages,
+                    more: page.more,
+                    ..Looked::default()
+                })
+            }),
+            Query::Sync(query) => sync::read(reader, user, query).map(|page| {
+                Ok(Looked {
+                    field: REPLY_CHATS,
+                    items: page.chats,
+                    more: page.next.is_some(),
+                    next: page.next.map(|place| place.token()).unwrap_or_default(),
+                })
+            }),
+        };
+        found.unwrap_or_else(|error: FetchError| {
+            tracing::error!("what was asked for could not be read: {error}");
+            Err(ErrorCode::Internal.into())
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! What is a user's own: how their devices are told of it, where their conversations stand in the list, and how far they can see.
+
+use super::{Caller, Missing, View};
+use crate::entry;
+use crate::machine::change::hour_of;
+use crate::machine::record::{Conversation, User};
+use crate::machine::{Change, Env};
+use chasqui_proto::{ChatName, ConversationId, Seq, UserId, v1};
+
+/// Tells all devices of a user.
+pub(super) fn tell_all(id: &UserId, user: &User, event: v1::event::Event) -> Change {
+    let position = user.inbox_head + 1;
+    Change::AppendInbox { user: id.clone(), position, entry: entry::own(position, event, None) }
+}
+
+/// Tells the other devices of the user of something that one of them did; nothing where there is no other.
+pub(super) fn tell_others(caller: &Caller, user: &User, event: v1::event::Event) -> Option<Change> {
+    let device = caller.device.as_ref();
+    let others = user.devices.iter().any(|other| Some(&other.id) != device);
+    let position = user.inbox_head + 1;
+    others.then(|| {
+        let entry = entry::own(position, event, device);
+        Change::AppendInbox { user: caller.user.clone(), position, entry }
+    })
+}
+
+/// A conversation has a message of this time now: it moves in the list of a user's, where that is by another hour.
+pub(super) fn list(
+    user: &UserId,
+    chat: &ChatName,
+    conversation: &Conversation,
+    time_ms: u64,
+) -> Option<Change> {
+    let from = (conversation.head != Seq::NONE).then(|| hour_of(conversation.last_time_ms));
+    let to = hour_of(time_ms);
+    (from != Some(to)).then(|| Change::ListChat { user: user.clone(), chat: chat.clone(), from, to })
+}
+
+/// The newest message of a conversation that a user can see; [`Seq::NONE`] where they see nothing of it.
+pub(super) fn newest(view: &impl View, id: &UserId, chat: &ChatName, env: &Env) -> Result<Seq, Missing> {
+    let mut missing = Missing::default();
+    let user = missing.note(view.user(id));
+    let conversation = missing.note(view.conversation(&ConversationId::named_by(id, chat)));
+    let membership = match chat {
+        ChatName::User(_) => None,
+        ChatName::Group(group) => missing.note(view.membership(group, id)),
+    };
+    let (Some(user), Some(conversation), []) = (user, conversation, &missing.0[..]) else {
+        return Err(missing);
+    };
+    let there = user.exists || env.dev;
+    Ok(match membership {
+        _ if !there => Seq::NONE,
+        // What was said before there was this user of the name is none of theirs.
+        None if conversation.last_time_ms < user.since_ms => Seq::NONE,
+        None => conversation.head,
+        Some(membership) if membership.life != user.lives => Seq::NONE,
+        Some(membership) => match membership.stays.last() {
+            Some(stay) if stay.to == Seq::NONE => conversation.head,
+            Some(stay) => stay.to,
+            None => Seq::NONE,
+        },
+    })
+}
