@@ -157,6 +157,12 @@ pub fn own(position: u64, event: v1::event::Event, from: Option<&DeviceId>) -> B
     out.into()
 }
 
+/// The entry at `position` that says that a message is no more, as stored.
+pub fn gone(position: u64, chat: &ChatName, seq: Seq) -> Bytes {
+    let gone = v1::Gone { conversation: chat.to_string(), seq: seq.0 };
+    own(position, v1::event::Event::Gone(gone), None)
+}
+
 fn put_header(out: &mut Vec<u8>, flags: u8, device: Option<&DeviceId>) {
     out.extend_from_slice(&[VERSION, flags]);
     if let Some(device) = device {

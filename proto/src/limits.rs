@@ -37,6 +37,10 @@ limits! {
     SEND_MAX_BYTES: usize = 131_072;
     /// How long after it was said a message can be edited.
     EDIT_WINDOW_MS: u64 = 15 * 60 * 1_000;
+    /// How often a message can be edited.
+    EDITS_MAX: usize = 32;
+    /// How long after it was said a message can be deleted for everyone.
+    DELETE_WINDOW_MS: u64 = 48 * 60 * 60 * 1_000;
     /// The sign of a reaction.
     REACTION_MAX_BYTES: usize = 64;
     /// Messages on a page of history.

@@ -173,6 +173,10 @@ pub enum Verb {
     Edit,
     /// `do/react`, a [`React`](crate::v1::React).
     React,
+    /// `do/delete`, a [`Delete`](crate::v1::Delete).
+    Delete,
+    /// `do/pin`, a [`PinMessage`](crate::v1::PinMessage).
+    Pin,
     /// `do/history`, a [`History`](crate::v1::History).
     History,
     /// `do/settings`, a [`Settings`](crate::v1::Settings).
@@ -207,11 +211,13 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Read,
         Self::Played,
         Self::Edit,
         Self::React,
+        Self::Delete,
+        Self::Pin,
         Self::History,
         Self::Settings,
         Self::Chat,
@@ -236,6 +242,8 @@ impl Verb {
             Self::Played => "played",
             Self::Edit => "edit",
             Self::React => "react",
+            Self::Delete => "delete",
+            Self::Pin => "pin",
             Self::History => "history",
             Self::Settings => "settings",
             Self::Chat => "chat",
@@ -261,6 +269,8 @@ impl Verb {
             Self::Played => "Played",
             Self::Edit => "Edit",
             Self::React => "React",
+            Self::Delete => "Delete",
+            Self::Pin => "PinMessage",
             Self::History => "History",
             Self::Settings => "Settings",
             Self::Chat => "Chat",

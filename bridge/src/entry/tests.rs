@@ -126,7 +126,7 @@ fn the_sending_device_skips_or_gets_the_number_alone() {
         } else {
             assert_eq!(own, Rendered::Skip);
         }
-        let log_entry = StoredMessage::encode(&alice, NOW_MS, Some(&id), &content);
+        let log_entry = StoredMessage::encode(&alice, NOW_MS, Some(&id), &[], &content);
         let fetch = |_: &ConversationId, _| Ok::<_, Infallible>(Some(log_entry));
         let other = message(render(&stored, &alice, &device("laptop"), fetch).unwrap());
         assert_eq!(other.body.unwrap().kind, Some(v1::body::Kind::Text(body.to_owned())));
@@ -158,7 +158,7 @@ fn a_large_body_is_joined_from_the_conversation() {
     let content = text(&"x".repeat(INLINE_BODY_MAX_BYTES));
     let stored = from_alice(&chat("alice"), &content).encode(8);
     assert!(stored.len() < 40);
-    let log_entry = StoredMessage::encode(&user("alice"), NOW_MS, None, &content);
+    let log_entry = StoredMessage::encode(&user("alice"), NOW_MS, None, &[], &content);
     let mut asked = None;
     let rendered = render(&stored, &user("bob"), &device("phone"), |conversation, seq| {
         asked = Some((conversation.clone(), seq));
@@ -214,7 +214,7 @@ proptest! {
         put_length(&mut content, field, body.len());
         content.extend_from_slice(&body);
         let stored = NewMessage { seq: Seq(seq), ..from_alice(&chat("alice"), &content) }.encode(position);
-        let log_entry = StoredMessage::encode(&user("alice"), NOW_MS, None, &content);
+        let log_entry = StoredMessage::encode(&user("alice"), NOW_MS, None, &[], &content);
         let fetch = |_: &ConversationId, _| Ok::<_, Infallible>(Some(log_entry));
         let Rendered::Event(seen) = render(&stored, &user("bob"), &device("phone"), fetch).unwrap() else {
             panic!("skipped")

@@ -3,15 +3,15 @@
 //! It changes nothing and is not decided by the machine: what is durable is read on the connection's thread, at a cost that follows
 //! what is asked for.
 
-use crate::machine::command::Original;
-use crate::machine::record::{Stay, User};
-use crate::machine::stored::{StoredMessage, is_change};
+use super::sight::Sight;
+use crate::machine::stored::{StoredMessage, is_change, was_message};
 use crate::sequencer::fetch::{self, FetchError};
 use crate::sequencer::names;
 use bytes::Bytes;
 use chasqui_proto::limits::{HISTORY_MAX_BYTES, HISTORY_MAX_ITEMS};
 use chasqui_proto::{ChatName, ConversationId, ErrorCode, MessageEntry, Refusal, Seq, UserId};
 use chasqui_storage::{LogId, Reader};
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 /// What is asked for.
@@ -34,56 +34,6 @@ pub(super) enum Part {
     From(Seq),
 }
 
-/// How far somebody sees a conversation.
-pub(super) struct Sight {
-    /// The numbers that they may see, in order.
-    pub(super) visible: Vec<RangeInclusive<u64>>,
-    /// What was said before, in Unix milliseconds, is not shown.
-    pub(super) since_ms: u64,
-    /// The time of the conversation's newest message.
-    pub(super) last_time_ms: u64,
-    /// Whether they see no more of what is said from now on.
-    pub(super) has_ended: bool,
-}
-
-impl Sight {
-    /// How far `user` sees the conversation that they call `chat`.
-    pub(super) fn load(
-        reader: &Reader,
-        (user, me): (&UserId, &User),
-        chat: &ChatName,
-    ) -> Result<Sight, FetchError> {
-        let conversation = fetch::conversation(reader, &ConversationId::named_by(user, chat))?;
-        let head = conversation.head.0;
-        let visible: Vec<_> = match chat {
-            ChatName::User(_) if head == 0 || conversation.last_time_ms < me.since_ms => Vec::new(),
-            ChatName::User(_) => vec![1..=head],
-            ChatName::Group(group) => {
-                let membership = fetch::membership(reader, group, user)?;
-                // What a user of the same name saw before is none of theirs.
-                let stays = if membership.life == me.lives { &membership.stays[..] } else { &[] };
-                let last = |stay: &Stay| if stay.to == Seq::NONE { head } else { stay.to.0 };
-                stays.iter().map(|stay| stay.from.0..=last(stay)).collect()
-            }
-        };
-        let has_ended = visible.last().is_none_or(|range| *range.end() < head);
-        Ok(Sight { visible, since_ms: me.since_ms, last_time_ms: conversation.last_time_ms, has_ended })
-    }
-
-    /// The same without what they have cleared away.
-    pub(super) fn behind(mut self, cleared: Seq) -> Sight {
-        for range in &mut self.visible {
-            *range = (*range.start()).max(cleared.0 + 1)..=*range.end();
-        }
-        self
-    }
-
-    /// Whether there is such a conversation, for them.
-    pub(super) fn is_there(&self) -> bool {
-        !self.visible.is_empty()
-    }
-}
-
 /// A page: messages in the order of their numbers, each encoded as a `Message`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
@@ -101,43 +51,38 @@ pub(super) fn read(
     user: &UserId,
     query: &Query,
 ) -> Result<Result<Page, Refusal>, FetchError> {
-    let id = ConversationId::named_by(user, &query.chat);
     let me = fetch::user(reader, user)?;
-    let Sight { visible, since_ms, .. } = match Sight::load(reader, (user, &me), &query.chat)? {
-        sight if sight.is_there() => {
-            sight.behind(fetch::kept(reader, user, &query.chat)?.of_life(me.lives).cleared)
-        }
-        _ => return Ok(Err(ErrorCode::NoSuchMessage.into())),
-    };
+    let sight = Sight::load(reader, (user, &me), &query.chat)?;
+    if !sight.is_there() {
+        return Ok(Err(ErrorCode::NoSuchMessage.into()));
+    }
+    let kept = fetch::kept(reader, user, &query.chat)?.of_life(me.lives);
+    page(reader, user, &sight.behind(kept.cleared), query).map(Ok)
+}
+
+/// Reads a page of what `sight` reaches.
+pub(super) fn page(reader: &Reader, user: &UserId, sight: &Sight, query: &Query) -> Result<Page, FetchError> {
     let limit = match query.limit as usize {
         0 => HISTORY_MAX_ITEMS,
         limit => limit.min(HISTORY_MAX_ITEMS),
     };
-    let mut filling = Filling {
-        reader,
-        log: names::conversation(&id),
-        user,
-        query,
-        limit,
-        bytes: 0,
-        page: Page::default(),
-        since_ms,
-    };
+    let log = names::conversation(&ConversationId::named_by(user, &query.chat));
+    let mut filling = Filling { reader, log, user, sight, query, limit, bytes: 0, page: Page::default() };
     match query.part {
         Part::From(from) => {
-            for stay in visible {
+            for stay in &sight.visible {
                 filling.forwards((*stay.start()).max(from.0)..=*stay.end())?;
             }
         }
         Part::Before(before) => {
             let last = if before == Seq::NONE { u64::MAX } else { before.0 - 1 };
-            for stay in visible.into_iter().rev() {
+            for stay in sight.visible.iter().rev() {
                 filling.backwards(*stay.start()..=(*stay.end()).min(last))?;
             }
             filling.page.messages.reverse();
         }
     }
-    Ok(Ok(filling.page))
+    Ok(filling.page)
 }
 
 /// A page that is being filled. What is read is what is looked at: what somebody may not see is not read.
@@ -145,12 +90,11 @@ struct Filling<'a> {
     reader: &'a Reader,
     log: LogId,
     user: &'a UserId,
+    sight: &'a Sight,
     query: &'a Query,
     limit: usize,
     bytes: usize,
     page: Page,
-    /// What was said before, in Unix milliseconds, is not shown.
-    since_ms: u64,
 }
 
 impl Filling<'_> {
@@ -158,10 +102,11 @@ impl Filling<'_> {
         let mut from = *range.start();
         while from <= *range.end() && !self.page.more {
             let entries = self.reader.read_log(&self.log, from, self.limit + 1, HISTORY_MAX_BYTES)?;
-            let Some((last, _)) = entries.last() else { return Ok(()) };
+            let Some(&(last, _)) = entries.last() else { return Ok(()) };
+            let hidden = self.hidden(from, last)?;
             from = last + 1;
             for (seq, stored) in entries.into_iter().filter(|(seq, _)| range.contains(seq)) {
-                self.put(Seq(seq), &stored)?;
+                self.put(Seq(seq), &stored, &hidden)?;
             }
         }
         Ok(())
@@ -174,20 +119,25 @@ impl Filling<'_> {
             let from = (end.saturating_sub(self.limit as u64)).max(*range.start());
             let mut entries = self.reader.read_log(&self.log, from, (end - from + 1) as usize, usize::MAX)?;
             entries.retain(|(seq, _)| *seq <= end);
+            let hidden = self.hidden(from, end)?;
             for (seq, stored) in entries.into_iter().rev() {
-                self.put(Seq(seq), &stored)?;
+                self.put(Seq(seq), &stored, &hidden)?;
             }
             end = from - 1;
         }
         Ok(())
     }
 
+    fn hidden(&self, from: u64, to: u64) -> Result<HashSet<Seq>, FetchError> {
+        self.sight.hidden(self.reader, self.user, &self.query.chat, from..=to)
+    }
+
     /// Puts a message on the page, or notes that there is more than it has room for.
-    fn put(&mut self, seq: Seq, stored: &Bytes) -> Result<(), FetchError> {
-        if self.page.more {
+    fn put(&mut self, seq: Seq, stored: &Bytes, hidden: &HashSet<Seq>) -> Result<(), FetchError> {
+        if self.page.more || hidden.contains(&seq) {
             return Ok(());
         }
-        let Some(message) = shown(&self.query.chat, self.user, seq, stored, self.since_ms)? else {
+        let Some(message) = shown(&self.query.chat, self.user, seq, stored, self.sight.since_ms)? else {
             return Ok(());
         };
         let full = !self.page.messages.is_empty() && self.bytes + message.len() > HISTORY_MAX_BYTES;
@@ -201,27 +151,28 @@ impl Filling<'_> {
     }
 }
 
-/// Who sent a message that something can be done to, and when; `None` where there is none of this number.
+/// A message that something can be done to, without what it says; `None` where there is none of this number. One that is no more is one still.
 pub(super) fn original(
     reader: &Reader,
     id: &ConversationId,
     seq: Seq,
-) -> Result<Option<Original>, FetchError> {
+) -> Result<Option<StoredMessage>, FetchError> {
     let entries = reader.read_log(&names::conversation(id), seq.0, 1, usize::MAX)?;
     let Some((_, stored)) = entries.into_iter().find(|(found, _)| *found == seq.0) else { return Ok(None) };
-    let StoredMessage { sender, time_ms, content, .. } = StoredMessage::decode(&stored)?;
-    Ok((!is_change(&content)).then_some(Original { sender, time_ms }))
+    let message = StoredMessage::decode(&stored)?;
+    let is_message = !is_change(&message.content) || was_message(&message.content);
+    Ok(is_message.then(|| StoredMessage { content: Bytes::new(), ..message }))
 }
 
 /// A message as its reader gets it, encoded; nothing of one that was said before there was this reader.
-pub(super) fn shown(
+fn shown(
     chat: &ChatName,
     reader: &UserId,
     seq: Seq,
     stored: &Bytes,
     since_ms: u64,
 ) -> Result<Option<Bytes>, FetchError> {
-    let StoredMessage { sender, time_ms, client_msg_id, content } = StoredMessage::decode(stored)?;
+    let StoredMessage { sender, time_ms, client_msg_id, content, .. } = StoredMessage::decode(stored)?;
     if time_ms < since_ms {
         return Ok(None);
     }

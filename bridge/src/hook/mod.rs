@@ -18,6 +18,7 @@ mod look;
 mod operators;
 mod ops;
 mod replies;
+mod sight;
 mod sink;
 mod sources;
 mod sync;

@@ -5,7 +5,8 @@
 //! into; never how long somebody was away. Counters are not kept but counted, from the last message read on: so they are right after
 //! whatever has happened.
 
-use super::history::{self, Sight};
+use super::history::{self, Part};
+use super::sight::Sight;
 use crate::machine::change::hour_of;
 use crate::machine::record::User;
 use crate::machine::stored::{StoredMessage, is_change, mentions};
@@ -114,7 +115,6 @@ pub(super) fn read(reader: &Reader, user: &UserId, query: &Query) -> Result<Page
 struct Candidate {
     place: Place,
     sight: Sight,
-    newest: Seq,
 }
 
 /// A page that is being filled.
@@ -137,9 +137,9 @@ impl Filling<'_> {
             candidates.extend(self.candidate(hour, chat)?);
         }
         candidates.sort_unstable_by(|one, other| one.place.cmp(&other.place));
-        for candidate in candidates {
+        for Candidate { place, sight } in candidates {
             let full = self.page.chats.len() == self.limit;
-            let summary = if full { Vec::new() } else { self.summary(&candidate)? };
+            let summary = if full { Vec::new() } else { self.summary(&place.chat, sight)? };
             let too_long = !self.page.chats.is_empty() && self.bytes + summary.len() > HISTORY_MAX_BYTES;
             if full || too_long {
                 self.page.next = self.last.take();
@@ -147,7 +147,7 @@ impl Filling<'_> {
             }
             self.bytes += summary.len();
             self.page.chats.push(summary.into());
-            self.last = Some(candidate.place);
+            self.last = Some(place);
         }
         Ok(false)
     }
@@ -166,7 +166,7 @@ impl Filling<'_> {
         };
         let place = Place { time_ms: Reverse(time_ms), chat };
         let behind = self.after.is_none_or(|after| *after < place);
-        Ok((hour_of(time_ms) == hour && behind).then_some(Candidate { place, sight, newest }))
+        Ok((hour_of(time_ms) == hour && behind).then_some(Candidate { place, sight }))
     }
 
     fn stored(&self, chat: &ChatName, seq: Seq) -> Result<Option<Bytes>, FetchError> {
@@ -175,10 +175,10 @@ impl Filling<'_> {
         Ok(entries.into_iter().find(|(found, _)| *found == seq.0).map(|(_, stored)| stored))
     }
 
-    fn summary(&self, candidate: &Candidate) -> Result<Vec<u8>, FetchError> {
-        let Candidate { place: Place { chat, .. }, sight, newest } = candidate;
+    fn summary(&self, chat: &ChatName, sight: Sight) -> Result<Vec<u8>, FetchError> {
         let kept = fetch::kept(self.reader, self.user, chat)?.of_life(self.me.lives);
-        let (unread, mentions) = self.unread(chat, sight, kept.read.max(kept.cleared))?;
+        let sight = &sight.behind(kept.cleared);
+        let (unread, mentions) = self.unread(chat, sight, kept.read)?;
         let receipt = fetch::receipt(self.reader, self.user, chat)?;
         let group = match chat {
             ChatName::Group(group) if !sight.has_ended => Some(fetch::group(self.reader, group)?.info()),
@@ -203,10 +203,8 @@ impl Filling<'_> {
             group,
         };
         let mut out = summary.encode_to_vec();
-        // What was cleared away is not shown.
-        let last = if *newest > kept.cleared { self.stored(chat, *newest)? } else { None };
-        let last = last.map(|stored| history::shown(chat, self.user, *newest, &stored, sight.since_ms));
-        if let Some(last) = last.transpose()?.flatten() {
+        let newest = history::Query { chat: chat.clone(), part: Part::Before(Seq::NONE), limit: 1 };
+        for last in history::page(self.reader, self.user, sight, &newest)?.messages {
             put_length(&mut out, SUMMARY_LAST, last.len());
             out.extend_from_slice(&last);
         }
@@ -222,8 +220,12 @@ impl Filling<'_> {
             while from <= *range.end() && unread < UNREAD_MAX {
                 let entries = self.reader.read_log(&log, from, COUNTED_PAGE, HISTORY_MAX_BYTES)?;
                 let Some((last, _)) = entries.last() else { break };
+                let hidden = sight.hidden(self.reader, self.user, chat, from..=*last)?;
                 from = last + 1;
-                for (_, stored) in entries.iter().filter(|(seq, _)| seq <= range.end()) {
+                for (seq, stored) in entries.iter().filter(|(seq, _)| seq <= range.end()) {
+                    if hidden.contains(&Seq(*seq)) {
+                        continue;
+                    }
                     let message = StoredMessage::decode(stored)?;
                     let counts = message.sender != *self.user
                         && message.time_ms >= sight.since_ms

@@ -4,8 +4,8 @@ use super::history::{self, Part};
 use super::look::Query;
 use super::{chance, sync};
 use crate::machine::command::{
-    Act, Caller, GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave, GroupRemove,
-    GroupRoles, InviteAction, NewSettings, NewText, Read, Role, SetChat, SetUp,
+    Act, Caller, Deed, GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave,
+    GroupRemove, GroupRoles, Hide, InviteAction, NewSettings, NewText, Read, Role, SetChat, SetUp,
 };
 use crate::machine::{Command, record, stored};
 use bytes::Bytes;
@@ -66,13 +66,28 @@ pub(super) fn read(
             at_most("body", BODY_MAX_BYTES, body.encoded_len())?;
             let edited = v1::Edited { seq, body: Some(body), mentions, link_preview };
             let content = stored::edit_content(&edited).into();
-            (about(reader, caller, &conversation, seq, true, content)?.into(), request_id)
+            (about(reader, caller, &conversation, seq, Deed::Edit, content)?.into(), request_id)
         }
         Verb::React => {
             let v1::React { conversation, seq, emoji, request_id } = payload.decode()?;
             at_most("emoji", REACTION_MAX_BYTES, emoji.len())?;
             let content = stored::reaction_content(&v1::Reaction { seq, emoji }).into();
-            (about(reader, caller, &conversation, seq, false, content)?.into(), request_id)
+            (about(reader, caller, &conversation, seq, Deed::React, content)?.into(), request_id)
+        }
+        Verb::Delete => {
+            let v1::Delete { conversation, seq, for_everyone, request_id } = payload.decode()?;
+            let asks = if for_everyone {
+                let content = stored::deletion_content(Seq(seq)).into();
+                about(reader, caller, &conversation, seq, Deed::Delete, content)?.into()
+            } else {
+                Hide { caller, chat: ChatName::parse(&conversation)?, seq: Seq(seq) }.into()
+            };
+            (asks, request_id)
+        }
+        Verb::Pin => {
+            let v1::PinMessage { conversation, seq, pinned, request_id } = payload.decode()?;
+            let content = stored::pin_content(&v1::Pin { seq, pinned }).into();
+            (about(reader, caller, &conversation, seq, Deed::Pin, content)?.into(), request_id)
         }
         Verb::History => {
             let v1::History { conversation, before_seq, from_seq, limit, request_id } = payload.decode()?;
@@ -184,7 +199,7 @@ fn about(
     caller: Caller,
     conversation: &str,
     seq: u64,
-    edit: bool,
+    deed: Deed,
     content: Bytes,
 ) -> Result<Act, Refusal> {
     let chat = ChatName::parse(conversation)?;
@@ -193,7 +208,7 @@ fn about(
         tracing::error!("a message could not be read: {error}");
         Refusal::from(ErrorCode::Internal)
     })?;
-    Ok(Act { caller, chat, seq: Seq(seq), original, edit, content })
+    Ok(Act { caller, chat, seq: Seq(seq), original, deed, content })
 }
 
 fn set_chat(caller: Caller, asked: &v1::Chat) -> Result<SetChat, Refusal> {

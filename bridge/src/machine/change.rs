@@ -5,7 +5,7 @@
 
 use super::Records;
 use super::codec::{self, DecodeError, Input, put_bytes, put_number};
-use super::record::{Chat, Device, Group, Membership, Receipt, RingItem};
+use super::record::{Chat, Device, Fate, Group, Membership, Receipt, RingItem};
 use bytes::Bytes;
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 
@@ -41,6 +41,14 @@ pub enum Change {
     PutMembership { group: GroupId, user: UserId, to: Membership },
     /// What a user keeps about a conversation is another.
     PutChat { owner: UserId, chat: ChatName, to: Box<Chat> },
+    /// What was said is no more: this stands in its place.
+    EraseMessage { conversation: ConversationId, seq: Seq, message: Bytes },
+    /// What an inbox has of it is no more, either.
+    EraseEntry { user: UserId, position: u64, entry: Bytes },
+    /// What became of a message is something else.
+    PutFate { conversation: ConversationId, seq: Seq, to: Fate },
+    /// A user of this life does not see a message any more.
+    HideMessage { owner: UserId, life: u32, chat: ChatName, seq: Seq },
     /// A conversation stands elsewhere in the list of a user's, which is by the [hour](hour_of) of the newest message.
     ListChat { user: UserId, chat: ChatName, from: Option<u32>, to: u32 },
     /// What a user reads is hidden, both ways, or is no more.
@@ -101,8 +109,12 @@ pub fn apply(records: &mut impl Records, change: &Change) {
             records.membership_mut(group, user).clone_from(to);
         }
         Change::PutChat { owner, chat, to } => records.chat_mut(owner, chat).clone_from(to),
-        // No decision looks at the list.
-        Change::ListChat { .. } => {}
+        Change::PutFate { conversation, seq, to } => records.fate_mut(conversation, *seq).clone_from(to),
+        // No decision looks at these.
+        Change::EraseMessage { .. }
+        | Change::EraseEntry { .. }
+        | Change::HideMessage { .. }
+        | Change::ListChat { .. } => {}
         Change::HideReads { user, hides } => records.user_mut(user).hides_reads = *hides,
     }
 }
@@ -172,6 +184,29 @@ impl Change {
                 tagged(out, 14, owner);
                 put_bytes(out, chat.to_string().as_bytes());
                 put_encoded(out, |stored| to.encode(stored));
+            }
+            Change::EraseMessage { conversation, seq, message } => {
+                out.push(16);
+                put_conversation(out, conversation);
+                put_number(out, seq.0);
+                put_bytes(out, message);
+            }
+            Change::EraseEntry { user, position, entry } => {
+                tagged(out, 17, user);
+                put_number(out, *position);
+                put_bytes(out, entry);
+            }
+            Change::PutFate { conversation, seq, to } => {
+                out.push(18);
+                put_conversation(out, conversation);
+                put_number(out, seq.0);
+                put_encoded(out, |stored| to.encode(stored));
+            }
+            Change::HideMessage { owner, life, chat, seq } => {
+                tagged(out, 19, owner);
+                put_number(out, u64::from(*life));
+                put_bytes(out, chat.to_string().as_bytes());
+                put_number(out, seq.0);
             }
             Change::ListChat { user, chat, from, to } => {
                 tagged(out, 15, user);
@@ -249,6 +284,27 @@ impl Change {
                 };
                 Change::ListChat { user, chat, from, to: u32::try_from(input.number()?).ok()? }
             }
+            16 => Change::EraseMessage {
+                conversation: ConversationId::parse(input.text()?).ok()?,
+                seq: Seq(input.number()?),
+                message: Bytes::copy_from_slice(input.bytes()?),
+            },
+            17 => Change::EraseEntry {
+                user: user(input)?,
+                position: input.number()?,
+                entry: Bytes::copy_from_slice(input.bytes()?),
+            },
+            18 => Change::PutFate {
+                conversation: ConversationId::parse(input.text()?).ok()?,
+                seq: Seq(input.number()?),
+                to: Fate::decode(input.bytes()?).ok()?,
+            },
+            19 => Change::HideMessage {
+                owner: user(input)?,
+                life: u32::try_from(input.number()?).ok()?,
+                chat: ChatName::parse(input.text()?).ok()?,
+                seq: Seq(input.number()?),
+            },
             _ => return None,
         })
     }
@@ -291,7 +347,9 @@ fn put_encoded(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::record::{Mark, arbitrary_chat, arbitrary_group, arbitrary_membership};
+    use crate::machine::record::{
+        Mark, arbitrary_chat, arbitrary_fate, arbitrary_group, arbitrary_membership,
+    };
     use chasqui_proto::ClientMsgId;
     use proptest::prelude::*;
 
@@ -318,7 +376,7 @@ mod tests {
                 entry
             }),
             (user(), any::<u64>()).prop_map(|(user, up_to)| Change::TrimInbox { user, up_to }),
-            (user(), device(), direct, id, any::<(u64, u64)>()).prop_map(
+            (user(), device(), direct.clone(), id, any::<(u64, u64)>()).prop_map(
                 |(user, device, conversation, id, (seq, time_ms))| {
                     let item = RingItem { conversation, id, seq: Seq(seq), time_ms };
                     Change::PushRing { user, device, item }
@@ -348,6 +406,19 @@ mod tests {
             }),
             (user(), group(), any::<Option<u32>>(), any::<u32>()).prop_map(|(user, group, from, to)| {
                 Change::ListChat { user, chat: ChatName::Group(group), from, to }
+            }),
+            (direct.clone(), any::<u64>(), bytes()).prop_map(|(conversation, seq, message)| {
+                Change::EraseMessage { conversation, seq: Seq(seq), message }
+            }),
+            (user(), any::<u64>(), bytes()).prop_map(|(user, position, entry)| Change::EraseEntry {
+                user,
+                position,
+                entry
+            }),
+            (direct.clone(), any::<u64>(), arbitrary_fate())
+                .prop_map(|(conversation, seq, to)| { Change::PutFate { conversation, seq: Seq(seq), to } }),
+            (user(), any::<u32>(), group(), any::<u64>()).prop_map(|(owner, life, group, seq)| {
+                Change::HideMessage { owner, life, chat: ChatName::Group(group), seq: Seq(seq) }
             }),
             (user(), any::<bool>()).prop_map(|(user, hides)| Change::HideReads { user, hides }),
             (group(), arbitrary_group()).prop_map(|(group, to)| Change::PutGroup { group, to: Box::new(to) }),

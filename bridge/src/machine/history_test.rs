@@ -2,16 +2,17 @@
 
 use super::command::tests::{caller, chat, device, user};
 use super::command::{
-    Acknowledged, Act, Attach, Caller, CreateUser, Delivered, Detach, GroupAdd, GroupCreate, GroupEdit,
-    GroupJoin, GroupLeave, GroupRemove, GroupRoles, NewSettings, NewText, Original, Read, RemoveUser, Role,
-    Send, SetUp,
+    Acknowledged, Act, Attach, Caller, CreateUser, Deed, Delivered, Detach, GroupAdd, GroupCreate, GroupEdit,
+    GroupJoin, GroupLeave, GroupRemove, GroupRoles, NewSettings, NewText, Read, RemoveUser, Role, Send,
+    SetUp,
 };
 use super::record::{Members, Settings};
+use super::stored::{self, StoredMessage};
 use super::testing::Memory;
-use super::{Ack, Change, Command, Env, Outcome, decide};
+use super::{Ack, Change, Command, Env, Outcome, View, decide};
 use crate::entry::{self, Rendered};
 use bytes::Bytes;
-use chasqui_proto::{ChatName, ClientMsgId, ConversationId, GroupId, Outgoing, Seq, UserId, v1};
+use chasqui_proto::{ChatName, ClientMsgId, ConversationId, GroupId, Outgoing, Seq, v1};
 use proptest::prelude::*;
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +40,7 @@ enum What {
     Create,
     Remove,
     Group(InGroup),
-    Act(bool),
+    Act(Deed),
     Hide(bool),
 }
 
@@ -56,11 +57,15 @@ enum InGroup {
     Post(bool),
     Send(Option<u8>, Ack),
     Read(bool),
-    Act(bool),
+    Act(Deed),
 }
 
 fn hikers() -> GroupId {
     GroupId::parse("hikers").unwrap()
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop::sample::select(vec![Deed::Edit, Deed::React, Deed::Delete, Deed::Delete, Deed::Pin])
 }
 
 fn in_group() -> impl Strategy<Value = InGroup> {
@@ -76,7 +81,7 @@ fn in_group() -> impl Strategy<Value = InGroup> {
         1 => any::<bool>().prop_map(InGroup::Post),
         8 => (prop::option::of(0u8..3), ack).prop_map(|(id, ack)| InGroup::Send(id, ack)),
         4 => any::<bool>().prop_map(InGroup::Read),
-        3 => any::<bool>().prop_map(InGroup::Act),
+        4 => deed().prop_map(InGroup::Act),
     ]
 }
 
@@ -91,7 +96,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(What::Create),
         1 => Just(What::Remove),
         12 => in_group().prop_map(What::Group),
-        2 => any::<bool>().prop_map(What::Act),
+        4 => deed().prop_map(What::Act),
         1 => any::<bool>().prop_map(What::Hide),
     ];
     let name = || prop::sample::select(&USERS[..]);
@@ -103,15 +108,19 @@ fn step() -> impl Strategy<Value = Step> {
 /// What the history so far was, told by the changes alone.
 #[derive(Default)]
 struct Told {
+    /// What each inbox was given, and what became of it since.
     inboxes: BTreeMap<String, Vec<Bytes>>,
+    given: BTreeMap<String, Vec<Bytes>>,
     conversations: BTreeMap<String, Vec<u64>>,
     accepted: BTreeMap<(String, String, String, u8), Outcome>,
     /// How many entries users had when they were removed.
     removed: BTreeMap<String, usize>,
     /// Who sent each message of the group.
     senders: Vec<String>,
-    /// Who sent each message that is one, by conversation and number.
-    said: BTreeMap<(String, u64), UserId>,
+    /// Each message that is one, by conversation and number.
+    said: BTreeMap<(String, u64), StoredMessage>,
+    /// What each message says instead of which.
+    edits: BTreeMap<(String, u64), u64>,
 }
 
 impl Told {
@@ -140,19 +149,23 @@ impl Told {
             What::Hide(hides) => {
                 SetUp { caller: caller(step.user, step.device), hide_reads: Some(hides) }.into()
             }
-            What::Act(edit) => self.act(step, chat(step.peer), edit),
+            What::Act(deed) => self.act(step, chat(step.peer), deed),
         }
     }
 
     /// Something done to a message that the step's number is of, if there is one.
-    fn act(&self, step: &Step, chat: ChatName, edit: bool) -> Command {
+    fn act(&self, step: &Step, chat: ChatName, deed: Deed) -> Command {
         let id = ConversationId::named_by(&user(step.user), &chat);
-        let said = self.said.get(&(id.to_string(), step.number));
-        let original = said.map(|sender| Original { sender: sender.clone(), time_ms: 1_000 });
-        let content =
-            super::stored::reaction_content(&v1::Reaction { seq: step.number, emoji: "+".to_owned() });
+        let original = self.said.get(&(id.to_string(), step.number)).cloned();
+        let content = match deed {
+            Deed::Delete => stored::deletion_content(Seq(step.number)),
+            Deed::Edit => stored::edit_content(&v1::Edited { seq: step.number, ..v1::Edited::default() }),
+            Deed::React | Deed::Pin => {
+                stored::reaction_content(&v1::Reaction { seq: step.number, emoji: "+".to_owned() })
+            }
+        };
         let (caller, seq) = (caller(step.user, step.device), Seq(step.number));
-        Act { caller, chat, seq, original, edit, content: content.into() }.into()
+        Act { caller, chat, seq, original, deed, content: content.into() }.into()
     }
 
     fn in_group(&self, step: &Step, what: InGroup) -> Command {
@@ -185,7 +198,7 @@ impl Told {
                 let (caller, to) = (Caller { ack, ..caller }, ChatName::Group(group));
                 Send { caller, to, message: Outgoing { client_msg_id, content } }.into()
             }
-            InGroup::Act(edit) => self.act(step, ChatName::Group(group), edit),
+            InGroup::Act(deed) => self.act(step, ChatName::Group(group), deed),
             InGroup::Read(played) => {
                 Read { caller, chat: ChatName::Group(group), up_to: Seq(step.number), played }.into()
             }
@@ -212,7 +225,7 @@ impl Told {
 
     /// What a device that acknowledges everything up to a position acknowledges.
     fn messages(&self, of: &str, up_to: u64) -> Vec<Acknowledged> {
-        let inbox = self.inboxes.get(of).map_or(&[][..], |inbox| &inbox[..]);
+        let inbox = self.given.get(of).map_or(&[][..], |inbox| &inbox[..]);
         let about = |(position, entry): (u64, &Bytes)| {
             let about = entry::about(&user(of), entry).unwrap()?;
             let entry::About { conversation, sender, seq } = about;
@@ -228,24 +241,63 @@ impl Told {
                 assert_eq!(seq.0, times.len() as u64 + 1, "numbers of a conversation have no gap");
                 assert!(times.last().is_none_or(|last| last <= time_ms), "time does not go backwards");
                 times.push(*time_ms);
-                let stored = super::stored::StoredMessage::decode(message).unwrap();
+                let stored = StoredMessage::decode(message).unwrap();
+                if let Some(about) = edited(&stored) {
+                    self.edits.insert((conversation.to_string(), seq.0), about);
+                }
                 if matches!(conversation, ConversationId::Group(_)) {
                     self.senders.push(stored.sender.to_string());
                 }
-                if !super::stored::is_change(&stored.content) {
-                    self.said.insert((conversation.to_string(), seq.0), stored.sender);
+                if !stored::is_change(&stored.content) {
+                    self.said.insert((conversation.to_string(), seq.0), stored);
                 }
             }
             Change::AppendInbox { user, position, entry } => {
                 let inbox = self.inboxes.entry(user.to_string()).or_default();
                 assert_eq!(*position, inbox.len() as u64 + 1, "positions of an inbox have no gap");
                 inbox.push(entry.clone());
+                self.given.entry(user.to_string()).or_default().push(entry.clone());
+            }
+            Change::EraseEntry { user, position, entry } => {
+                let inbox = self.inboxes.get_mut(user.as_str()).expect("an entry that is there");
+                inbox[*position as usize - 1] = entry.clone();
+            }
+            Change::EraseMessage { message, .. } => {
+                let content = StoredMessage::decode(message).unwrap().content;
+                assert!(v1::Message::decode(content).unwrap().gone);
             }
             Change::RemoveUser { user } => {
                 let entries = self.inboxes.get(user.as_str()).map_or(0, Vec::len);
                 self.removed.insert(user.to_string(), entries);
             }
             _ => {}
+        }
+    }
+}
+
+/// The number of the message that another says something else instead of.
+fn edited(stored: &StoredMessage) -> Option<u64> {
+    v1::Message::decode(&stored.content[..]).ok()?.edit.map(|edit| edit.seq)
+}
+
+/// Of what was deleted for everyone, nothing is in an inbox any more, edits included.
+fn check_deleted(told: &Told, after: &Memory) {
+    let nowhere = |_: &ConversationId, _| Ok::<_, std::convert::Infallible>(None);
+    for name in USERS {
+        let trimmed = after.user(name).trimmed as usize;
+        for entry in told.inboxes.get(name).into_iter().flatten().skip(trimmed) {
+            let Rendered::Event(event) =
+                entry::render(entry, &user(name), &device("other"), nowhere).unwrap()
+            else {
+                continue;
+            };
+            let Some(v1::event::Event::Message(message)) = v1::Event::decode(event).unwrap().event else {
+                continue;
+            };
+            let chat = ChatName::parse(&message.conversation).unwrap();
+            let id = ConversationId::named_by(&user(name), &chat);
+            let about = told.edits.get(&(id.to_string(), message.seq)).copied().unwrap_or(message.seq);
+            assert!(!View::fate(after, &id, Seq(about)).unwrap().gone, "{name} can still read {message:?}");
         }
     }
 }
@@ -390,6 +442,7 @@ proptest! {
             check_users(&before, &after);
             check_receipts(&told, &before, &after);
             check_group(&told, &before, &after);
+            check_deleted(&told, &after);
             before = after;
         }
     }

@@ -15,18 +15,19 @@ pub mod command;
 #[cfg(test)]
 mod history_test;
 pub mod outcome;
+pub mod places;
 pub mod record;
 pub mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use change::{Change, apply};
-use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
+use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 pub use codec::DecodeError;
 pub use command::{Ack, Caller, Command};
 pub use outcome::{Answered, Outcome, Told};
 pub use record::{
-    Chat, Conversation, Device, Group, Key, Mark, Membership, Receipt, Record, Ring, RingItem, User,
+    Chat, Conversation, Device, Fate, Group, Key, Mark, Membership, Receipt, Record, Ring, RingItem, User,
 };
 
 /// The records that a decision rests on.
@@ -45,6 +46,8 @@ pub trait View {
     fn membership(&self, group: &GroupId, user: &UserId) -> Result<&Membership, Missing>;
     /// What `owner` keeps about the conversation they call `chat`.
     fn chat(&self, owner: &UserId, chat: &ChatName) -> Result<&Chat, Missing>;
+    /// What became of a message.
+    fn fate(&self, conversation: &ConversationId, seq: Seq) -> Result<&Fate, Missing>;
 }
 
 /// The records that changes are folded into: all that a [`View`] showed to the decision they come from.
@@ -63,6 +66,8 @@ pub trait Records {
     fn membership_mut(&mut self, group: &GroupId, user: &UserId) -> &mut Membership;
     /// What `owner` keeps about the conversation they call `chat`.
     fn chat_mut(&mut self, owner: &UserId, chat: &ChatName) -> &mut Chat;
+    /// What became of a message.
+    fn fate_mut(&mut self, conversation: &ConversationId, seq: Seq) -> &mut Fate;
 }
 
 /// The records that are not at hand: fetch them, then decide again.
@@ -127,6 +132,7 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::SetUp(set_up) => set_up.decide(view, env),
         Command::SetChat(set_chat) => set_chat.decide(view, env),
         Command::Act(act) => act.decide(view, env),
+        Command::Hide(hide) => hide.decide(view, env),
         Command::GroupCreate(create) => create.decide(view, env),
         Command::GroupEdit(edit) => edit.decide(view, env),
         Command::GroupAdd(add) => add.decide(view, env),

@@ -2,12 +2,12 @@
 //!
 //! A version byte, then the fields of a `Message`: what the server knows first, then the content as its
 //! sender encoded it, unknown fields included, up to the end. Conversation and number are left out: they are
-//! the key.
+//! the key. Where it stands in inboxes is kept with it, so that it can be taken out of them.
 
 use super::codec::DecodeError;
 use bytes::Bytes;
 use chasqui_proto::wire::{self, Value, bytes_len, number_len, put_length, put_number};
-use chasqui_proto::{ClientMsgId, UserId, v1};
+use chasqui_proto::{ClientMsgId, Seq, UserId, v1};
 use prost::Message;
 
 const VERSION: u8 = 1;
@@ -17,16 +17,22 @@ const CLIENT_MSG_ID: u32 = 1;
 const MENTIONS: u32 = 5;
 const SENDER: u32 = 11;
 const TIME_MS: u32 = 14;
+/// Of what is stored alone: [`Places`](super::places::Places).
+const PLACES: u32 = 16;
 
 /// What happened to a group, or was done to an earlier message: in place of what a sender says. No sender can write it, for the numbers
 /// from 10 to 99 do not pass.
 const CHANGE: u32 = 20;
 const EDIT: u32 = 21;
 const REACTION: u32 = 22;
+const DELETION: u32 = 23;
+const PIN: u32 = 24;
+/// What was said is no more.
+const GONE: u32 = 26;
 
 /// Whether a field of `Message` is what it is about: its sender's, or something that is no message of its own.
 fn is_content(number: u32) -> bool {
-    matches!(number, 2..=9 | CHANGE..=REACTION | 100..)
+    matches!(number, 2..=9 | CHANGE..=GONE | 100..)
 }
 
 /// What happened to a group, as content.
@@ -44,6 +50,30 @@ pub(crate) fn reaction_content(reaction: &v1::Reaction) -> Vec<u8> {
     content(REACTION, reaction)
 }
 
+/// That an earlier message is no more, as content.
+pub(crate) fn deletion_content(seq: Seq) -> Vec<u8> {
+    content(DELETION, &v1::Deletion { seq: seq.0 })
+}
+
+/// That an earlier message stands above the others, or no longer, as content.
+pub(crate) fn pin_content(pin: &v1::Pin) -> Vec<u8> {
+    content(PIN, pin)
+}
+
+/// What stands for content that is no more; of an edit, it says still what that was about.
+fn gone_content(edit_of: Option<Seq>) -> Vec<u8> {
+    let mut content = edit_of
+        .map(|seq| edit_content(&v1::Edited { seq: seq.0, ..v1::Edited::default() }))
+        .unwrap_or_default();
+    put_number(&mut content, GONE, 1);
+    content
+}
+
+/// Whether content is that of a message of its own that is no more.
+pub(crate) fn was_message(content: &[u8]) -> bool {
+    matches!(wire::fields(content).next(), Some(Ok(wire::Field { number: GONE, .. })))
+}
+
 fn content(field: u32, message: &impl Message) -> Vec<u8> {
     let len = message.encoded_len();
     let mut content = Vec::with_capacity(bytes_len(field, len));
@@ -54,7 +84,7 @@ fn content(field: u32, message: &impl Message) -> Vec<u8> {
 
 /// Whether content is no message of its own.
 pub(crate) fn is_change(content: &[u8]) -> bool {
-    matches!(wire::fields(content).next(), Some(Ok(wire::Field { number: CHANGE..=REACTION, .. })))
+    matches!(wire::fields(content).next(), Some(Ok(wire::Field { number: CHANGE..=GONE, .. })))
 }
 
 /// Whether content names a user among those it mentions. A mention that cannot be read names nobody.
@@ -88,6 +118,8 @@ pub struct StoredMessage {
     pub time_ms: u64,
     /// The sending device's id for it.
     pub client_msg_id: Option<ClientMsgId>,
+    /// Where it stands in inboxes, as [`Places`](super::places::Places) encode it.
+    pub places: Bytes,
     /// Body, quote, mentions and so on, as [`Outgoing`](chasqui_proto::Outgoing) gives them.
     pub content: Bytes,
 }
@@ -98,10 +130,13 @@ impl StoredMessage {
         sender: &UserId,
         time_ms: u64,
         client_msg_id: Option<&ClientMsgId>,
+        places: &[u8],
         content: &[u8],
     ) -> Bytes {
         let id_len = client_msg_id.map_or(0, |id| bytes_len(CLIENT_MSG_ID, id.as_bytes().len()));
-        let head_len = id_len + bytes_len(SENDER, sender.as_bytes().len()) + number_len(TIME_MS, time_ms);
+        let places_len = if places.is_empty() { 0 } else { bytes_len(PLACES, places.len()) };
+        let head_len =
+            id_len + bytes_len(SENDER, sender.as_bytes().len()) + number_len(TIME_MS, time_ms) + places_len;
         let mut out = Vec::with_capacity(1 + head_len + content.len());
         out.push(VERSION);
         if let Some(id) = client_msg_id {
@@ -111,8 +146,18 @@ impl StoredMessage {
         put_length(&mut out, SENDER, sender.as_bytes().len());
         out.extend_from_slice(sender.as_bytes());
         put_number(&mut out, TIME_MS, time_ms);
+        if !places.is_empty() {
+            put_length(&mut out, PLACES, places.len());
+            out.extend_from_slice(places);
+        }
         out.extend_from_slice(content);
         out.into()
+    }
+
+    /// The same without what was said: that is no more. `edit_of` is the message that it said something else instead of, where it did.
+    pub fn encode_gone(&self, edit_of: Option<Seq>) -> Bytes {
+        let id = self.client_msg_id.as_ref();
+        StoredMessage::encode(&self.sender, self.time_ms, id, &[], &gone_content(edit_of))
     }
 
     /// Reads a stored message; its content is a slice of `stored`.
@@ -126,7 +171,7 @@ impl StoredMessage {
 
     fn read(message: &[u8], stored: &Bytes) -> Option<StoredMessage> {
         let start = content_start(message).ok()?;
-        let (mut sender, mut time_ms, mut client_msg_id) = (None, 0, None);
+        let (mut sender, mut time_ms, mut client_msg_id, mut places) = (None, 0, None, &[][..]);
         for field in wire::fields(&message[..start]) {
             match field.ok()? {
                 wire::Field { number: CLIENT_MSG_ID, value: Value::Bytes(at), .. } => {
@@ -136,6 +181,7 @@ impl StoredMessage {
                     sender = Some(UserId::parse(std::str::from_utf8(&message[at]).ok()?).ok()?);
                 }
                 wire::Field { number: TIME_MS, value: Value::Varint(value), .. } => time_ms = value,
+                wire::Field { number: PLACES, value: Value::Bytes(at), .. } => places = &message[at],
                 _ => return None,
             }
         }
@@ -143,6 +189,7 @@ impl StoredMessage {
             sender: sender?,
             time_ms,
             client_msg_id,
+            places: stored.slice_ref(places),
             content: stored.slice_ref(&message[start..]),
         })
     }
@@ -175,17 +222,27 @@ mod tests {
         #[test]
         fn round_trip(
             sender in "[A-Za-z0-9_-]{1,64}", time_ms: u64, text: String, unknown in 100u64..5_000,
-            id in prop::option::of(prop::collection::vec(any::<u8>(), 1..=16)),
+            id in prop::option::of(prop::collection::vec(any::<u8>(), 1..=16)), places: Vec<u8>,
         ) {
             let sender = UserId::parse(&sender).unwrap();
             let client_msg_id = id.map(|id| ClientMsgId::from_bytes(&id).unwrap());
             let body = v1::Body { kind: Some(v1::body::Kind::Text(text)) };
             let mut content = v1::Send { body: Some(body), ..v1::Send::default() }.encode_to_vec();
             put_number(&mut content, 200, unknown);
-            let stored = StoredMessage::encode(&sender, time_ms, client_msg_id.as_ref(), &content);
+            let stored = StoredMessage::encode(&sender, time_ms, client_msg_id.as_ref(), &places, &content);
             let content = Bytes::from(content);
             prop_assert_eq!(StoredMessage::content(&stored), Ok(content.clone()));
-            let expected = StoredMessage { sender, time_ms, client_msg_id, content };
+            let expected = StoredMessage { sender, time_ms, client_msg_id, places: places.into(), content };
+            let edit = StoredMessage::decode(&expected.encode_gone(Some(Seq(7)))).unwrap();
+            prop_assert!(is_change(&edit.content) && !was_message(&edit.content));
+            let edit = v1::Message::decode(edit.content).unwrap();
+            let about = v1::Edited { seq: 7, ..v1::Edited::default() };
+            prop_assert_eq!((edit.gone, edit.edit), (true, Some(about)));
+            let gone = StoredMessage::decode(&expected.encode_gone(None)).unwrap();
+            prop_assert!(was_message(&gone.content) && is_change(&gone.content) && !was_message(&expected.content));
+            let (sender, id) = (&expected.sender, expected.client_msg_id);
+            prop_assert_eq!((&gone.sender, gone.time_ms, gone.client_msg_id), (sender, time_ms, id));
+            prop_assert!(gone.places.is_empty());
             prop_assert_eq!(StoredMessage::decode(&stored), Ok(expected));
         }
 

@@ -2,17 +2,17 @@
 //! missing.
 
 use super::{
-    Change, Chat, Conversation, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, User, View,
-    apply,
+    Change, Chat, Conversation, Fate, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, User,
+    View, apply,
 };
-use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
+use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Memory {
     cold: bool,
     records: BTreeMap<Key, Record>,
-    never: (User, Conversation, Ring, Receipt, Group, Membership, Chat),
+    never: (User, Conversation, Ring, Receipt, Group, Membership, Chat, Fate),
 }
 
 macro_rules! kind {
@@ -46,6 +46,7 @@ impl Memory {
     kind!(get_group, put_group, Group, 4);
     kind!(get_membership, put_membership, Membership, 5);
     kind!(get_chat, put_chat, Chat, 6);
+    kind!(get_fate, put_fate, Fate, 7);
 
     pub(crate) fn cold() -> Memory {
         Memory { cold: true, ..Memory::default() }
@@ -104,6 +105,7 @@ impl Memory {
             Key::Group(_) => Record::Group(Group::default()),
             Key::Membership(..) => Record::Membership(Membership::default()),
             Key::Chat { .. } => Record::Chat(Chat::default()),
+            Key::Fate(..) => Record::Fate(Fate::default()),
         };
         self.records.entry(key).or_insert(record);
     }
@@ -135,6 +137,9 @@ impl View for Memory {
     fn chat(&self, owner: &UserId, chat: &ChatName) -> Result<&Chat, Missing> {
         self.get_chat(Key::Chat { owner: owner.clone(), chat: chat.clone() })
     }
+    fn fate(&self, conversation: &ConversationId, seq: Seq) -> Result<&Fate, Missing> {
+        self.get_fate(Key::Fate(conversation.clone(), seq))
+    }
 }
 
 impl Records for Memory {
@@ -158,5 +163,8 @@ impl Records for Memory {
     }
     fn chat_mut(&mut self, owner: &UserId, chat: &ChatName) -> &mut Chat {
         self.put_chat(Key::Chat { owner: owner.clone(), chat: chat.clone() })
+    }
+    fn fate_mut(&mut self, conversation: &ConversationId, seq: Seq) -> &mut Fate {
+        self.put_fate(Key::Fate(conversation.clone(), seq))
     }
 }

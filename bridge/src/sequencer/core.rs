@@ -347,8 +347,10 @@ impl Core {
     fn carry_out(&mut self, change: Change) {
         ops::write(&mut self.batch, &change);
         machine::apply(&mut self.set, &change);
-        if let Change::AppendInbox { user, position, entry } = change {
-            self.tails.inbox(user, position, entry);
+        match change {
+            Change::AppendInbox { user, position, entry } => self.tails.inbox(user, position, entry),
+            Change::EraseEntry { user, position, entry } => self.tails.erased(user, position, entry),
+            _ => {}
         }
     }
 }

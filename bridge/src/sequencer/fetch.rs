@@ -4,7 +4,9 @@
 //! waits for them is bounded by the commands that may wait.
 
 use super::names;
-use crate::machine::{Chat, Conversation, DecodeError, Group, Key, Membership, Receipt, Record, Ring, User};
+use crate::machine::{
+    Chat, Conversation, DecodeError, Fate, Group, Key, Membership, Receipt, Record, Ring, User,
+};
 use crate::mutation::{Mutation, mutated};
 use chasqui_proto::{ChatName, ConversationId, GroupId, UserId};
 use chasqui_storage::{KvError, Reader};
@@ -40,6 +42,10 @@ pub fn read(reader: &Reader, key: &Key) -> Result<Record, FetchError> {
         }
         Key::Receipt { owner, chat } => Record::Receipt(receipt(reader, owner, chat)?),
         Key::Group(id) => Record::Group(group(reader, id)?),
+        Key::Fate(conversation, seq) => {
+            let stored = reader.get(&names::fate_record(conversation, *seq))?;
+            Record::Fate(stored.map(|stored| Fate::decode(&stored)).transpose()?.unwrap_or_default())
+        }
         Key::Chat { owner, chat } => Record::Chat(kept(reader, owner, chat)?),
         Key::Membership(group, user) => Record::Membership(membership(reader, group, user)?),
     })

@@ -1,6 +1,6 @@
 //! How the machine's things are named in the store. Names are on disk: they never change.
 
-use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
+use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 use chasqui_storage::{LogId, RecordKey};
 use smallvec::SmallVec;
 
@@ -66,6 +66,27 @@ pub(super) fn chat_record(owner: &UserId, chat: &ChatName) -> RecordKey {
     RecordKey::record(&joined(&[b"k/", owner.as_bytes(), b"/", chat.to_string().as_bytes()]))
 }
 
+/// The record of what became of a message.
+pub(super) fn fate_record(conversation: &ConversationId, seq: Seq) -> RecordKey {
+    let mut name = Vec::with_capacity(64);
+    name.extend_from_slice(b"f/");
+    conversation.write_key(&mut name);
+    name.push(0);
+    name.extend_from_slice(&seq.0.to_be_bytes());
+    RecordKey::record(&name)
+}
+
+/// That a user does not see a message any more, among all of these of a conversation in the order of their numbers.
+pub fn hidden(owner: &UserId, life: u32, chat: &ChatName, seq: Seq) -> SmallVec<[u8; 96]> {
+    let (life, seq) = (life.to_be_bytes(), seq.0.to_be_bytes());
+    joined(&[owner.as_bytes(), b"/", &life, chat.to_string().as_bytes(), b"\0", &seq])
+}
+
+/// The number of a message that [`hidden`] names.
+pub fn hidden_seq(name: &[u8]) -> Option<Seq> {
+    name.last_chunk().map(|seq| Seq(u64::from_be_bytes(*seq)))
+}
+
 /// Where a conversation stands in the list of a user's, by the [hour](hour_of) of its newest message, the newest first.
 pub fn listed(user: &UserId, hour: u32, chat: &ChatName) -> SmallVec<[u8; 96]> {
     joined(&[&listed_in(user, hour), chat.to_string().as_bytes()])
@@ -114,6 +135,11 @@ mod tests {
         assert_eq!(conversation(&ConversationId::Group(hikers)).as_bytes(), b"c/g/hikers");
         let chat = ChatName::Group(GroupId::parse("hikers").unwrap());
         assert_eq!(chat_record(&alice, &chat).record_id(), Some(&b"k/alice/g/hikers"[..]));
+        let fate = fate_record(&direct, Seq(3));
+        assert_eq!(fate.record_id(), Some(&b"f/d/alice/bob\0\0\0\0\0\0\0\0\x03"[..]));
+        let name = hidden(&alice, 1, &chat, Seq(3));
+        assert_eq!(&name[..], b"alice/\0\0\0\x01g/hikers\0\0\0\0\0\0\0\0\x03");
+        assert_eq!(hidden_seq(&name), Some(Seq(3)));
         let place = listed(&alice, 1, &chat);
         assert_eq!(&place[..], b"alice/\xff\xff\xff\xfeg/hikers");
         assert_eq!(parse_listed(&alice, &place), Some((1, chat)));

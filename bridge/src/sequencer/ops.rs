@@ -8,11 +8,11 @@ use super::names;
 use super::set::Changed;
 use super::table::Slot;
 use super::tails::Tails;
-use crate::machine::{Change, Chat, Conversation, Group, Membership, Receipt, User};
+use crate::machine::{Change, Chat, Conversation, Fate, Group, Membership, Receipt, User};
 use crate::session_store::space;
 use bytes::Bytes;
 use chasqui_proto::limits::DEDUPE_IDS_PER_DEVICE;
-use chasqui_proto::{ChatName, ConversationId, GroupId, UserId};
+use chasqui_proto::{ChatName, ConversationId, GroupId, Seq, UserId};
 use chasqui_storage::Batch;
 
 /// Writes what is written as it comes.
@@ -28,6 +28,15 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
             let mut stored = Vec::with_capacity(64);
             item.encode(&mut stored);
             batch.ring_push(&names::ring(user, device), DEDUPE_IDS_PER_DEVICE as u32, &stored);
+        }
+        Change::EraseMessage { conversation, seq, message } => {
+            batch.rewrite(&names::conversation(conversation), seq.0, message);
+        }
+        Change::EraseEntry { user, position, entry } => {
+            batch.rewrite(&names::inbox(user), *position, entry);
+        }
+        Change::HideMessage { owner, life, chat, seq } => {
+            batch.ordered_put(space::HIDDEN, &names::hidden(owner, *life, chat, *seq), &[]);
         }
         Change::ListChat { user, chat, from, to } => {
             if let Some(from) = from {
@@ -46,6 +55,7 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
         | Change::PutGroup { .. }
         | Change::PutMembership { .. }
         | Change::PutChat { .. }
+        | Change::PutFate { .. }
         | Change::HideReads { .. } => {}
     }
 }
@@ -108,5 +118,11 @@ impl Changed for AtEnd<'_> {
         self.buffer.clear();
         value.encode(self.buffer);
         self.batch.put(&names::chat_record(owner, chat), self.buffer);
+    }
+
+    fn fate(&mut self, Slot { key: (conversation, seq), value, .. }: &Slot<(ConversationId, Seq), Fate>) {
+        self.buffer.clear();
+        value.encode(self.buffer);
+        self.batch.put(&names::fate_record(conversation, *seq), self.buffer);
     }
 }

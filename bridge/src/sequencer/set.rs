@@ -9,9 +9,9 @@
 
 use super::table::{Evictable, Kept, Slot, Table};
 use crate::machine::{
-    Chat, Conversation, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, User, View,
+    Chat, Conversation, Fate, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, User, View,
 };
-use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
+use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 
 impl Kept for User {
     fn weight(&self) -> usize {
@@ -54,6 +54,12 @@ impl Kept for Chat {
     }
 }
 
+impl Kept for Fate {
+    fn weight(&self) -> usize {
+        Fate::weight(self)
+    }
+}
+
 impl Kept for Receipt {
     fn weight(&self) -> usize {
         Receipt::weight(self)
@@ -66,7 +72,7 @@ impl Kept for Receipt {
 }
 
 /// How many tables there are, for the hand.
-const TABLES: u8 = 7;
+const TABLES: u8 = 8;
 
 /// The records at hand.
 pub(super) struct WorkingSet {
@@ -77,6 +83,7 @@ pub(super) struct WorkingSet {
     groups: Table<GroupId, Group>,
     memberships: Table<(GroupId, UserId), Membership>,
     chats: Table<(UserId, ChatName), Chat>,
+    fates: Table<(ConversationId, Seq), Fate>,
     /// The batch that is being filled; counts from 1.
     batch: u64,
     /// Which table the hand is at, and where.
@@ -91,6 +98,7 @@ pub(super) trait Changed {
     fn group(&mut self, slot: &Slot<GroupId, Group>);
     fn membership(&mut self, slot: &Slot<(GroupId, UserId), Membership>);
     fn chat(&mut self, slot: &Slot<(UserId, ChatName), Chat>);
+    fn fate(&mut self, slot: &Slot<(ConversationId, Seq), Fate>);
 }
 
 impl WorkingSet {
@@ -103,6 +111,7 @@ impl WorkingSet {
             groups: Table::new(),
             memberships: Table::new(),
             chats: Table::new(),
+            fates: Table::new(),
             batch: 1,
             hand: (0, 0),
         }
@@ -122,6 +131,7 @@ impl WorkingSet {
             + self.groups.weight()
             + self.memberships.weight()
             + self.chats.weight()
+            + self.fates.weight()
     }
 
     /// How many records are at hand.
@@ -133,6 +143,7 @@ impl WorkingSet {
             + self.groups.len()
             + self.memberships.len()
             + self.chats.len()
+            + self.fates.len()
     }
 
     /// Puts a fetched record at hand.
@@ -154,6 +165,9 @@ impl WorkingSet {
             (Key::Chat { owner, chat }, Record::Chat(kept)) => {
                 self.chats.insert(batch, (owner, chat), kept);
             }
+            (Key::Fate(conversation, seq), Record::Fate(fate)) => {
+                self.fates.insert(batch, (conversation, seq), fate);
+            }
             (key, _) => unreachable!("a fetch brings the kind of record it was asked for: {key:?}"),
         }
     }
@@ -168,6 +182,7 @@ impl WorkingSet {
         self.groups.drain_changed(|slot| out.group(slot));
         self.memberships.drain_changed(|slot| out.membership(slot));
         self.chats.drain_changed(|slot| out.chat(slot));
+        self.fates.drain_changed(|slot| out.fate(slot));
         self.batch += 1;
     }
 
@@ -185,7 +200,8 @@ impl WorkingSet {
                 3 => self.receipts.len(),
                 4 => self.groups.len(),
                 5 => self.memberships.len(),
-                _ => self.chats.len(),
+                6 => self.chats.len(),
+                _ => self.fates.len(),
             };
             if place >= len {
                 self.hand = ((table + 1) % TABLES, 0);
@@ -198,7 +214,8 @@ impl WorkingSet {
                 3 => self.receipts.sweep(place, may),
                 4 => self.groups.sweep(place, may),
                 5 => self.memberships.sweep(place, may),
-                _ => self.chats.sweep(place, may),
+                6 => self.chats.sweep(place, may),
+                _ => self.fates.sweep(place, may),
             };
             if !evicted {
                 self.hand.1 += 1;
@@ -243,6 +260,12 @@ impl View for WorkingSet {
         let missing = || Missing::one(Key::Chat { owner: owner.clone(), chat: chat.clone() });
         self.chats.get((owner, chat), is).ok_or_else(missing)
     }
+
+    fn fate(&self, conversation: &ConversationId, seq: Seq) -> Result<&Fate, Missing> {
+        let is = |key: &(ConversationId, Seq)| key.0 == *conversation && key.1 == seq;
+        let missing = || Missing::one(Key::Fate(conversation.clone(), seq));
+        self.fates.get((conversation, seq), is).ok_or_else(missing)
+    }
 }
 
 const READ_FIRST: &str = "a change names only records that were read to decide it, and those are at hand";
@@ -279,6 +302,11 @@ impl Records for WorkingSet {
         let is = |key: &(UserId, ChatName)| key.0 == *owner && key.1 == *chat;
         self.chats.get_mut(self.batch, (owner, chat), is).expect(READ_FIRST)
     }
+
+    fn fate_mut(&mut self, conversation: &ConversationId, seq: Seq) -> &mut Fate {
+        let is = |key: &(ConversationId, Seq)| key.0 == *conversation && key.1 == seq;
+        self.fates.get_mut(self.batch, (conversation, seq), is).expect(READ_FIRST)
+    }
 }
 
 #[cfg(test)]
@@ -301,6 +329,7 @@ mod tests {
         fn group(&mut self, _: &Slot<GroupId, Group>) {}
         fn membership(&mut self, _: &Slot<(GroupId, UserId), Membership>) {}
         fn chat(&mut self, _: &Slot<(UserId, ChatName), Chat>) {}
+        fn fate(&mut self, _: &Slot<(ConversationId, Seq), Fate>) {}
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub(super) struct Tails {
     sources: Vec<NewItems>,
     inboxes: HashMap<UserId, usize, foldhash::fast::RandomState>,
     receipts: HashMap<UserId, usize, foldhash::fast::RandomState>,
+    has_erased: bool,
 }
 
 impl Tails {
@@ -21,6 +22,12 @@ impl Tails {
             self.sources.len() - 1
         });
         self.sources[at].items.push(NewItem { position, chat: None, stored });
+    }
+
+    /// An inbox has another entry at a position than it had.
+    pub(super) fn erased(&mut self, user: UserId, position: u64, stored: Bytes) {
+        self.inbox(user, position, stored);
+        self.has_erased = true;
     }
 
     /// A receipt has a new value.
@@ -34,9 +41,14 @@ impl Tails {
 
     /// All of it, in order of position within each source.
     pub(super) fn take(&mut self) -> Vec<NewItems> {
-        // Entries come in order. Receipts come in the order in which each was first changed in the batch.
+        // Entries come in order, but for those that stand for earlier ones. Receipts come in the order in which each was first changed in the batch.
         for at in self.receipts.values() {
             self.sources[*at].items.sort_unstable_by_key(|item| item.position);
+        }
+        if std::mem::take(&mut self.has_erased) {
+            for at in self.inboxes.values() {
+                self.sources[*at].items.sort_by_key(|item| item.position);
+            }
         }
         self.inboxes.clear();
         self.receipts.clear();

@@ -14,5 +14,7 @@ pub(crate) const ACCOUNTS: u8 = 4;
 pub(crate) const RETAINED_EXPIRIES: u8 = 6;
 /// The conversations of users, by user and the hour of the newest message.
 pub(crate) const CHATS: u8 = 8;
+/// Messages that users have taken away for themselves, by user, conversation and number.
+pub(crate) const HIDDEN: u8 = 9;
 /// How much is retained, under the empty name: messages and bytes, big-endian.
 pub(crate) const RETAINED_TOTALS: u8 = 7;

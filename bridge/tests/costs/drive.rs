@@ -2,7 +2,7 @@
 
 use chasqui_bridge::machine::command::{Acknowledged, Attach, CreateUser, Delivered, Read, Send};
 use chasqui_bridge::machine::{
-    Ack, Caller, Chat, Command, Conversation, Group, Key, Membership, Receipt, Record, Ring, User,
+    Ack, Caller, Chat, Command, Conversation, Fate, Group, Key, Membership, Receipt, Record, Ring, User,
 };
 use chasqui_bridge::sequencer::{Committed, Core, Request, Sink, Unanswered};
 use chasqui_proto::{ChatName, ClientMsgId, ConversationId, DeviceId, Outgoing, Seq, UserId, v1};
@@ -76,6 +76,7 @@ fn never_written(key: &Key) -> Record {
         Key::Group(_) => Record::Group(Group::default()),
         Key::Membership(..) => Record::Membership(Membership::default()),
         Key::Chat { .. } => Record::Chat(Chat::default()),
+        Key::Fate(..) => Record::Fate(Fate::default()),
     }
 }
 

@@ -43,14 +43,7 @@ async fn revoking_access_leaves_live_subscriptions_emqx_3487() {
         }
         away = service.kept(version, "bob", "tablet").await;
         for device in [&mut live, &mut clean, &mut away] {
-            let mut taken = Vec::new();
-            loop {
-                let more = device.drain().await;
-                if more.is_empty() {
-                    break;
-                }
-                taken.extend(more);
-            }
+            let taken = device.drain_all().await;
             let numbers: Vec<u64> = taken.iter().map(|publish| message(publish).seq).collect();
             assert_eq!(numbers, [1, 2], "the group, and that he is no member");
         }

@@ -34,6 +34,13 @@ fn asks(verb: Verb, group: &str, as_json: bool) -> Vec<u8> {
         Verb::React => {
             encoded(&v1::React { conversation: chat(), seq: 2, emoji: "👍".to_owned(), request_id }, as_json)
         }
+        Verb::Delete => {
+            let (conversation, for_everyone) = (chat(), as_json);
+            encoded(&v1::Delete { conversation, seq: 1, for_everyone, request_id }, as_json)
+        }
+        Verb::Pin => {
+            encoded(&v1::PinMessage { conversation: chat(), seq: 2, pinned: as_json, request_id }, as_json)
+        }
         Verb::History => {
             encoded(&v1::History { conversation: chat(), request_id, ..v1::History::default() }, as_json)
         }

@@ -149,6 +149,9 @@ pub trait Chats {
     /// Takes what is on its way, which may be nothing.
     async fn drain(&mut self) -> Vec<Publish>;
 
+    /// Takes all that is on its way, until there is nothing more.
+    async fn drain_all(&mut self) -> Vec<Publish>;
+
     /// Sends a text to a user, who must take it.
     async fn tell(&mut self, to: &str, text: &str);
 }
@@ -214,6 +217,17 @@ impl Chats for Client {
                 }
                 other => panic!("PINGRESP expected: {other:?}"),
             }
+        }
+    }
+
+    async fn drain_all(&mut self) -> Vec<Publish> {
+        let mut taken = Vec::new();
+        loop {
+            let more = self.drain().await;
+            if more.is_empty() {
+                return taken;
+            }
+            taken.extend(more);
         }
     }
 

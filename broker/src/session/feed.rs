@@ -183,6 +183,10 @@ impl Feed {
             if item.position <= self.sent {
                 continue;
             }
+            if self.waiting.back().is_some_and(|last| item.position <= last.position) {
+                self.replace(item);
+                continue;
+            }
             if self.kind == SourceKind::State
                 && let Some(old) = self.waiting.iter().position(|waiting| waiting.topic == item.topic)
                 && let Some(old) = self.waiting.remove(old)
@@ -195,6 +199,15 @@ impl Feed {
                 self.forget_waiting();
                 return;
             }
+        }
+    }
+
+    /// An item that waits stands otherwise in its log now: what was announced before is not to be sent.
+    fn replace(&mut self, item: &Item) {
+        if let Ok(at) = self.waiting.binary_search_by_key(&item.position, |waiting| waiting.position) {
+            self.waiting_bytes += weight(item);
+            self.waiting_bytes -= weight(&self.waiting[at]);
+            self.waiting[at] = item.clone();
         }
     }
 

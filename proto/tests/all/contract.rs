@@ -127,6 +127,8 @@ fn round_trip(message: &str, example: &str) -> Result<Vec<u8>, json::JsonError> 
         Edit,
         React,
         History,
+        Delete,
+        PinMessage,
         Settings,
         Chat,
         Sync,

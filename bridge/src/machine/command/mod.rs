@@ -10,6 +10,7 @@ mod chat;
 mod delivered;
 mod group;
 mod heads;
+mod hide;
 mod own;
 mod read;
 mod reject;
@@ -18,7 +19,7 @@ mod settings;
 
 use super::{Decision, Missing, View};
 pub use account::{CreateUser, RemoveUser};
-pub use act::{Act, Original};
+pub use act::{Act, Deed};
 pub use attach::{Attach, Detach};
 use chasqui_proto::{ChatName, DeviceId, UserId};
 pub use chat::SetChat;
@@ -28,6 +29,7 @@ pub use group::{
     InviteAction, NewSettings, NewText, Role,
 };
 pub use heads::Heads;
+pub use hide::Hide;
 pub use read::Read;
 pub use reject::Reject;
 pub use send::Send;
@@ -48,6 +50,7 @@ pub enum Command {
     CreateUser(CreateUser),
     RemoveUser(RemoveUser),
     Act(Box<Act>),
+    Hide(Hide),
     SetUp(SetUp),
     SetChat(Box<SetChat>),
     GroupCreate(Box<GroupCreate>),
@@ -193,7 +196,7 @@ macro_rules! into_command {
 }
 
 into_command!(Send, Delivered, Read, Reject, Attach, Detach, Heads, CreateUser, RemoveUser);
-into_command!(SetUp, GroupAdd, GroupRemove, GroupRoles, GroupLeave, GroupInvite, GroupJoin, GroupGet);
+into_command!(SetUp, Hide, GroupAdd, GroupRemove, GroupRoles, GroupLeave, GroupInvite, GroupJoin, GroupGet);
 
 impl From<Act> for Command {
     fn from(command: Act) -> Command {

@@ -3,6 +3,7 @@
 use super::reject::refuse;
 use super::{Caller, Decision, Missing, View, group, own};
 use crate::entry::NewMessage;
+use crate::machine::places::Places;
 use crate::machine::record::{Conversation, RingItem, User};
 use crate::machine::stored::StoredMessage;
 use crate::machine::{Change, Env, Outcome};
@@ -79,6 +80,7 @@ impl Send {
             content,
             whole: false,
         };
+        let gets_own = to_self || self.sender_needs_entry(sender);
         if to_self {
             // There is one inbox, and other devices of its owner may yet come: the note is always in it.
             changes.push(append(from, recipient, &mine));
@@ -88,7 +90,7 @@ impl Send {
             let received =
                 NewMessage { chat: &chat, sender: None, client_msg_id: None, from_device: None, ..mine };
             changes.push(append(to, recipient, &received));
-            if self.sender_needs_entry(sender) {
+            if gets_own {
                 changes.push(append(from, sender, &mine));
             }
         }
@@ -96,7 +98,12 @@ impl Send {
             let item = RingItem { conversation: conversation_id.clone(), id: *id, seq, time_ms };
             changes.push(Change::PushRing { user: from.clone(), device: device.clone(), item });
         }
-        let message = StoredMessage::encode(from, time_ms, id, content);
+        let places = Places::direct(&conversation_id, |who| match who {
+            who if who == to => recipient.inbox_head + 1,
+            _ if gets_own => sender.inbox_head + 1,
+            _ => 0,
+        });
+        let message = StoredMessage::encode(from, time_ms, id, places.as_bytes(), content);
         changes.push(Change::AppendMessage { conversation: conversation_id, seq, time_ms, message });
         Ok(Decision { changes, outcome: Outcome::Accepted { seq, time_ms } })
     }

@@ -7,17 +7,21 @@
 
 mod chat;
 mod conversation;
+mod fate;
 mod group;
 mod membership;
 mod receipt;
 mod ring;
 mod user;
 
-use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
+use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 pub use chat::Chat;
 #[cfg(test)]
 pub(crate) use chat::tests::arbitrary as arbitrary_chat;
 pub use conversation::Conversation;
+#[cfg(test)]
+pub(crate) use fate::tests::arbitrary as arbitrary_fate;
+pub use fate::{Edition, Fate};
 #[cfg(test)]
 pub(crate) use group::tests::arbitrary as arbitrary_group;
 pub use group::{Group, Member, Settings};
@@ -41,6 +45,8 @@ pub enum Key {
     Group(GroupId),
     /// The [`Membership`] of a user in a group.
     Membership(GroupId, UserId),
+    /// The [`Fate`] of a message.
+    Fate(ConversationId, Seq),
     /// The [`Chat`] that `owner` keeps about the conversation they call `chat`.
     Chat {
         /// Who keeps it.
@@ -70,6 +76,8 @@ pub enum Record {
     Group(Group),
     /// See [`Membership`].
     Membership(Membership),
+    /// See [`Fate`].
+    Fate(Fate),
     /// See [`Chat`].
     Chat(Chat),
     /// See [`Receipt`].

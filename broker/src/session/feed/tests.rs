@@ -126,3 +126,18 @@ fn overlapping_subscriptions_deliver_once_in_the_encoding_subscribed_last() {
     assert!(feed.stop_reading_for("u/bob/in") && feed.stop_reading_for("u/bob/#"));
     assert!(feed.manner(&item).is_none());
 }
+
+#[test]
+fn what_is_announced_again_while_it_waits_takes_the_place_of_what_waited() {
+    let mut feed = caught_up(SourceKind::Log);
+    feed.announce(&[item(1), item(2), item(3)]);
+    let first = feed.next_waiting().unwrap();
+    feed.sent_item(first, false, 0);
+    let erased = |position| Item { stored: Bytes::from_static(b"erased"), ..item(position) };
+    feed.announce(&[erased(1), erased(2), item(4)]);
+    let waited: Vec<(u64, Bytes)> =
+        std::iter::from_fn(|| feed.next_waiting()).map(|item| (item.position, item.stored)).collect();
+    let expected: [(u64, &[u8]); 3] = [(2, b"erased"), (3, b"x"), (4, b"x")];
+    assert_eq!(waited, expected.map(|(position, stored)| (position, Bytes::from_static(stored))));
+    assert_eq!(feed.waiting_bytes, 0, "what it takes in memory is counted");
+}

@@ -64,7 +64,7 @@ pub(super) fn not_a_member() -> Refusal {
 }
 
 /// What is refused to who is no admin.
-fn not_an_admin() -> Refusal {
+pub(super) fn not_an_admin() -> Refusal {
     Refusal::because(ErrorCode::Forbidden, "only admins of the group may do this")
 }
 
@@ -132,6 +132,11 @@ impl<'a> Scene<'a> {
             Some(me) if all || me.admin => None,
             Some(me) => (heir(view, self.group, env)? != Some(me)).then(not_an_admin),
         })
+    }
+
+    /// Whether who asks is an admin, or stands in for one.
+    pub(super) fn governs(&self, view: &impl View, env: &Env) -> Result<bool, Missing> {
+        Ok(self.forbidden(view, false, env)?.is_none())
     }
 
     fn refuse(&self, view: &impl View, refusal: impl Into<Refusal>) -> Result<Decision, Missing> {

@@ -5,6 +5,7 @@ use crate::entry::NewMessage;
 use crate::machine::change::hour_of;
 use crate::machine::command::own::list;
 use crate::machine::command::{Missing, View};
+use crate::machine::places::Places;
 use crate::machine::record::{Conversation, Group, Member, Membership, User};
 use crate::machine::stored::{self, StoredMessage};
 use crate::machine::{Change, Env};
@@ -22,6 +23,8 @@ pub(in super::super) struct Story<'a, V> {
     told: u64,
     missing: Missing,
     changes: Vec<Change>,
+    /// Where what was said last stands.
+    places: Places,
 }
 
 /// Something said.
@@ -51,6 +54,7 @@ impl<'a, V: View> Story<'a, V> {
             told: 0,
             missing: Missing::default(),
             changes: Vec::new(),
+            places: Places::default(),
         }
     }
 
@@ -96,6 +100,7 @@ impl<'a, V: View> Story<'a, V> {
         let (seq, time_ms) = (self.next(), self.time_ms());
         // An entry for each, the message, and what becomes of its sender.
         self.changes.reserve(readers.len() + 3);
+        let mut places = Places::default();
         let said_last = Conversation { head: self.head, last_time_ms: self.last_time_ms };
         for reader in readers {
             let Some(user) = self.missing.note(self.view.user(&reader.user)) else { continue };
@@ -117,16 +122,24 @@ impl<'a, V: View> Story<'a, V> {
             self.changes.extend(list(&reader.user, chat, &said_last, time_ms));
             if let Some(message) = entry(reader, user, message) {
                 let position = user.inbox_head + 1 + self.told;
+                places.put(&reader.user, position);
                 let entry = message.encode(position);
                 self.changes.push(Change::AppendInbox { user: reader.user.clone(), position, entry });
             }
         }
-        let message = StoredMessage::encode(said.sender, time_ms, said.client_msg_id, said.content);
+        let message =
+            StoredMessage::encode(said.sender, time_ms, said.client_msg_id, places.as_bytes(), said.content);
+        self.places = places;
         let conversation = ConversationId::Group(self.id.clone());
         self.changes.push(Change::AppendMessage { conversation, seq, time_ms, message });
         (self.head, self.last_time_ms) = (seq, time_ms);
         self.told += 1;
         seq
+    }
+
+    /// Where what was said last stands in inboxes.
+    pub(in super::super) fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Something has happened, and all `readers` are told.

@@ -1,0 +1,77 @@
+//! How far somebody sees a conversation: what was said while they were there, and they have not taken away for themselves.
+
+use crate::machine::record::{Conversation, Stay, User};
+use crate::sequencer::fetch::{self, FetchError};
+use crate::sequencer::names;
+use crate::session_store::space;
+use chasqui_proto::{ChatName, ConversationId, Seq, UserId};
+use chasqui_storage::Reader;
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+
+/// How far somebody sees a conversation.
+pub(super) struct Sight {
+    /// The numbers that they may see, in order.
+    pub(super) visible: Vec<RangeInclusive<u64>>,
+    /// What was said before, in Unix milliseconds, is not shown.
+    pub(super) since_ms: u64,
+    /// Which of the users of this name sees it.
+    life: u32,
+    /// The time of the conversation's newest message.
+    pub(super) last_time_ms: u64,
+    /// Whether they see no more of what is said from now on.
+    pub(super) has_ended: bool,
+}
+
+impl Sight {
+    /// How far `user` sees the conversation that they call `chat`.
+    pub(super) fn load(
+        reader: &Reader,
+        (user, me): (&UserId, &User),
+        chat: &ChatName,
+    ) -> Result<Sight, FetchError> {
+        let conversation = fetch::conversation(reader, &ConversationId::named_by(user, chat))?;
+        let head = conversation.head.0;
+        let visible: Vec<_> = match chat {
+            ChatName::User(_) if head == 0 || conversation.last_time_ms < me.since_ms => Vec::new(),
+            ChatName::User(_) => vec![1..=head],
+            ChatName::Group(group) => {
+                let membership = fetch::membership(reader, group, user)?;
+                // What a user of the same name saw before is none of theirs.
+                let stays = if membership.life == me.lives { &membership.stays[..] } else { &[] };
+                let last = |stay: &Stay| if stay.to == Seq::NONE { head } else { stay.to.0 };
+                stays.iter().map(|stay| stay.from.0..=last(stay)).collect()
+            }
+        };
+        let has_ended = visible.last().is_none_or(|range| *range.end() < head);
+        let Conversation { last_time_ms, .. } = conversation;
+        Ok(Sight { visible, since_ms: me.since_ms, life: me.lives, last_time_ms, has_ended })
+    }
+
+    /// The same without what they have cleared away.
+    pub(super) fn behind(mut self, cleared: Seq) -> Sight {
+        for range in &mut self.visible {
+            *range = (*range.start()).max(cleared.0 + 1)..=*range.end();
+        }
+        self
+    }
+
+    /// Whether there is such a conversation, for them.
+    pub(super) fn is_there(&self) -> bool {
+        !self.visible.is_empty()
+    }
+
+    /// Which of these messages they have taken away for themselves.
+    pub(super) fn hidden(
+        &self,
+        reader: &Reader,
+        user: &UserId,
+        chat: &ChatName,
+        range: RangeInclusive<u64>,
+    ) -> Result<HashSet<Seq>, FetchError> {
+        let (from, to) = (Seq(*range.start()), Seq(range.end().saturating_add(1)));
+        let name = |seq| names::hidden(user, self.life, chat, seq);
+        let found = reader.ordered_range(space::HIDDEN, &name(from), Some(&name(to)), usize::MAX)?;
+        Ok(found.iter().filter_map(|(name, _)| names::hidden_seq(name)).collect())
+    }
+}

@@ -1,0 +1,114 @@
+//! `Hide`: a user takes a message away for themselves.
+
+use super::group::Scene;
+use super::reject::refuse;
+use super::{Caller, Decision, Missing, View, own};
+use crate::machine::{Change, Env, Outcome};
+use chasqui_proto::{ChatName, ErrorCode, Seq, v1};
+
+/// A user does not want to see a message any more, on any of their devices. Others see it as before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hide {
+    /// Who.
+    pub caller: Caller,
+    /// The conversation, as they name it.
+    pub chat: ChatName,
+    /// The message's number.
+    pub seq: Seq,
+}
+
+impl Hide {
+    pub(crate) fn decide(&self, view: &impl View, env: &Env) -> Result<Decision, Missing> {
+        let me = &self.caller.user;
+        let mut missing = Missing::default();
+        let user = missing.note(view.user(me));
+        let newest = missing.note(own::newest(view, me, &self.chat, env));
+        let seen = match &self.chat {
+            ChatName::User(_) => Some(true),
+            ChatName::Group(group) => {
+                let scene = missing.note(Scene::load(view, &self.caller, group));
+                let membership = missing.note(view.membership(group, me));
+                scene.zip(membership).map(|(scene, membership)| scene.sees(membership, self.seq))
+            }
+        };
+        let (Some(user), Some(newest), Some(seen)) = (user, newest, seen) else { return Err(missing) };
+        if !seen || self.seq == Seq::NONE || self.seq > newest {
+            return refuse(view, &self.caller, None, ErrorCode::NoSuchMessage.into());
+        }
+        let (owner, chat) = (me.clone(), self.chat.clone());
+        let mut changes = vec![Change::HideMessage { owner, life: user.lives, chat, seq: self.seq }];
+        let news = v1::Delete {
+            conversation: self.chat.to_string(),
+            seq: self.seq.0,
+            for_everyone: false,
+            request_id: 0,
+        };
+        changes.extend(own::tell_others(&self.caller, user, v1::event::Event::Delete(news)));
+        Ok(Decision { changes, outcome: Outcome::Done })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::command::tests::{
+        act, caller, chat, device, env, inbox_entries, is_quiet, refused, user,
+    };
+    use crate::machine::command::{Attach, GroupCreate, GroupLeave};
+    use crate::machine::record::{Conversation, Settings};
+    use crate::machine::testing::Memory;
+    use bytes::Bytes;
+    use chasqui_proto::GroupId;
+
+    fn hide(by: &str, on: ChatName, seq: u64) -> Hide {
+        Hide { caller: caller(by, "phone"), chat: on, seq: Seq(seq) }
+    }
+
+    /// alice has two devices, has exchanged ten messages with bob, and was in a group of his.
+    fn memory() -> Memory {
+        let mut memory = Memory::with_users(&["alice", "bob", "carol"]);
+        memory.set_conversation("alice", "bob", Conversation { head: Seq(10), last_time_ms: 1 });
+        let create = GroupCreate {
+            caller: caller("bob", "phone"),
+            group: GroupId::parse("hikers").unwrap(),
+            name: "Hikers".to_owned(),
+            description: String::new(),
+            photo: Bytes::new(),
+            settings: Settings::default(),
+            members: vec![user("alice")],
+        };
+        act(&mut memory, create, &env());
+        let leave = GroupLeave { caller: caller("alice", "phone"), group: GroupId::parse("hikers").unwrap() };
+        act(&mut memory, leave, &env());
+        for on in ["phone", "laptop"] {
+            act(&mut memory, Attach { user: user("alice"), device: device(on) }, &env());
+        }
+        memory
+    }
+
+    #[test]
+    fn what_is_hers_to_see_is_hers_to_take_away() {
+        let group = || ChatName::Group(GroupId::parse("hikers").unwrap());
+        let rows = [
+            ("the first", hide("alice", chat("bob"), 1), true),
+            ("the last", hide("alice", chat("bob"), 10), true),
+            ("none", hide("alice", chat("bob"), 0), false),
+            ("one to come", hide("alice", chat("bob"), 11), false),
+            ("one of a conversation that is not there", hide("alice", chat("carol"), 1), false),
+            ("the last one of a group she was in", hide("alice", group(), 2), true),
+            ("one of a group somebody else is in", hide("carol", group(), 1), false),
+        ];
+        for (what, command, expected) in rows {
+            let mut memory = memory();
+            let decision = act(&mut memory, command, &env());
+            assert_eq!(decision.outcome == Outcome::Done, expected, "{what}");
+            if expected {
+                assert_eq!(inbox_entries(&decision, "alice").len(), 1, "{what}: her laptop is told");
+                assert!(inbox_entries(&decision, "bob").is_empty(), "{what}: nobody else");
+            } else {
+                assert_eq!(refused(&decision.outcome).0.code, ErrorCode::NoSuchMessage, "{what}");
+                assert!(is_quiet(&decision), "{what}");
+            }
+        }
+    }
+}
