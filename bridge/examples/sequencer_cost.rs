@@ -54,8 +54,12 @@ fn send(n: u64) -> Command {
         Caller { user: user(from), device: Some(phone()), ack: Ack::Full, topic: "u/bob/send".into() };
     let client_msg_id = ClientMsgId::from_bytes(&n.to_be_bytes()).ok();
     let content = bytes::Bytes::from_static(b"\x12\x0e\x0a\x0chello, world");
-    Send { caller, to: ChatName::User(user(from + 1 + n % 3)), message: Outgoing { client_msg_id, content } }
-        .into()
+    Send {
+        caller,
+        to: ChatName::User(user(from + 1 + n % 3)),
+        message: Outgoing { client_msg_id, content, expires_in_s: 0 },
+    }
+    .into()
 }
 
 fn delivered((owner, item): &(UserId, NewItem)) -> Command {

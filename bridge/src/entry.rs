@@ -36,6 +36,8 @@ const ECHO: u8 = 4;
 const CONTENT_ELSEWHERE: u8 = 8;
 /// It is no message of its own (something happened to a group, or was done to an earlier message): nobody waits to hear that it was delivered.
 const CHANGE: u8 = 16;
+/// Its time ends: from then on it is shown as gone.
+const EXPIRES: u8 = 32;
 
 const EVENT_POSITION: u32 = 1;
 const EVENT_MESSAGE: u32 = 2;
@@ -45,6 +47,7 @@ const SENDER: u32 = 11;
 const SEQ: u32 = 12;
 const PREV_SEQ: u32 = 13;
 const TIME_MS: u32 = 14;
+const EXPIRES_AT_MS: u32 = 15;
 
 /// A message on its way into an inbox.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +62,8 @@ pub struct NewMessage<'a> {
     pub prev_seq: Option<Seq>,
     /// Its time in Unix milliseconds.
     pub time_ms: u64,
+    /// When it is gone for everyone, in Unix milliseconds; 0 for never.
+    pub expires_at_ms: u64,
     /// The sending device's id for it; for the sender's inbox only.
     pub client_msg_id: Option<&'a ClientMsgId>,
     /// The sending device, and whether it is to be told; for the sender's inbox only.
@@ -77,6 +82,9 @@ impl NewMessage<'_> {
         let mut flags = if inline { 0 } else { CONTENT_ELSEWHERE };
         if is_change(self.content) {
             flags |= CHANGE;
+        }
+        if self.expires_at_ms > 0 {
+            flags |= EXPIRES;
         }
         if let Some((_, echo)) = self.from_device {
             flags |= FROM_DEVICE | if echo { ECHO } else { 0 };
@@ -112,6 +120,7 @@ impl NewMessage<'_> {
             put_number(out, PREV_SEQ, prev_seq.0);
         }
         put_number(out, TIME_MS, self.time_ms);
+        put_number(out, EXPIRES_AT_MS, self.expires_at_ms);
     }
 
     fn head_len(&self) -> usize {
@@ -122,6 +131,7 @@ impl NewMessage<'_> {
             + number_len(SEQ, self.seq.0)
             + self.prev_seq.map_or(0, |prev_seq| number_len(PREV_SEQ, prev_seq.0))
             + number_len(TIME_MS, self.time_ms)
+            + number_len(EXPIRES_AT_MS, self.expires_at_ms)
     }
 }
 
@@ -218,11 +228,11 @@ pub enum RenderError<E> {
 /// If it is not what an entry looks like.
 pub fn same_for_all(stored: &Bytes) -> Result<Option<Bytes>, DecodeError> {
     let entry = Entry::read(stored)?;
-    let same = entry.flags & (FOR_DEVICE | FROM_DEVICE | CONTENT_ELSEWHERE) == 0;
+    let same = entry.flags & (FOR_DEVICE | FROM_DEVICE | CONTENT_ELSEWHERE | EXPIRES) == 0;
     Ok(same.then(|| stored.slice_ref(entry.event)))
 }
 
-/// What device `viewer` of user `owner` sees of an entry. `fetch` reads a conversation's log where the
+/// What device `viewer` of user `owner` sees of an entry at a time in Unix milliseconds. `fetch` reads a conversation's log where the
 /// content is there; a message that is not there any more is shown as `Gone`.
 ///
 /// # Errors
@@ -231,6 +241,7 @@ pub fn render<E>(
     stored: &Bytes,
     owner: &UserId,
     viewer: &DeviceId,
+    now_ms: u64,
     fetch: impl FnOnce(&ConversationId, Seq) -> Result<Option<Bytes>, E>,
 ) -> Result<Rendered, RenderError<E>> {
     let entry = Entry::read(stored)?;
@@ -241,6 +252,12 @@ pub fn render<E>(
     let sent_it = entry.flags & FROM_DEVICE != 0 && named;
     if sent_it && entry.flags & ECHO == 0 {
         return Ok(Rendered::Skip);
+    }
+    if entry.flags & EXPIRES != 0
+        && let Some(message) = entry.message()?
+        && message.expires_at_ms()? <= now_ms
+    {
+        return message.gone().map(Rendered::Event).map_err(RenderError::Decode);
     }
     let elsewhere = entry.flags & CONTENT_ELSEWHERE != 0;
     if sent_it == elsewhere {
@@ -259,9 +276,7 @@ pub fn render<E>(
             out.reserve_exact(message.head.len() + content.len() + 2 + 2 * varint_len(u64::MAX));
             put_message_event(&mut out, message.position, message.head, &content);
         } else {
-            let conversation = mention.chat()?.to_string();
-            let gone = v1::event::Event::Gone(v1::Gone { conversation, seq: about.seq.0 });
-            out = v1::Event { position: message.position, event: Some(gone) }.encode_to_vec();
+            return Ok(Rendered::Event(message.gone()?));
         }
     }
     Ok(Rendered::Event(out.into()))
@@ -390,6 +405,26 @@ struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// The event that says that it is gone.
+    fn gone(&self) -> Result<Bytes, DecodeError> {
+        let mention = self.mention()?;
+        let conversation = mention.chat()?.to_string();
+        let gone = v1::event::Event::Gone(v1::Gone { conversation, seq: mention.seq.0 });
+        Ok(v1::Event { position: self.position, event: Some(gone) }.encode_to_vec().into())
+    }
+
+    /// When it is gone.
+    fn expires_at_ms(&self) -> Result<u64, DecodeError> {
+        for field in wire::fields(self.head) {
+            if let wire::Field { number: EXPIRES_AT_MS, value: Value::Varint(at), .. } =
+                field.map_err(damaged)?
+            {
+                return Ok(at);
+            }
+        }
+        Err(DecodeError::Malformed(WHAT))
+    }
+
     fn mention(&self) -> Result<Mention<'a>, DecodeError> {
         let (mut chat, mut sender, mut seq) = (None, None, Seq::NONE);
         for field in wire::fields(self.head) {

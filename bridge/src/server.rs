@@ -150,7 +150,7 @@ impl Server {
     ) -> Result<Server, ServerError> {
         let storage = Arc::new(storage);
         let reader = storage.reader();
-        let hook = service::hook(settings, reader.clone());
+        let hook = service::hook(settings, reader.clone(), Arc::clone(&clock));
         let sink = Arc::<ChatHook>::clone(&hook);
         let options = service::sequencing(settings);
         let sequencer = Arc::new(Sequencer::start(Arc::clone(&storage), sink, Arc::clone(&clock), options));

@@ -18,11 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The hook of a service, which what it hands in to is told through: it comes first.
-pub fn hook(settings: &Settings, reader: Reader) -> Arc<ChatHook> {
+pub fn hook(settings: &Settings, reader: Reader, clock: Arc<dyn Clock>) -> Arc<ChatHook> {
     let open = Open { by_name: settings.dev, anonymous: settings.dev || settings.users.anonymous };
     let otherwise = if settings.dev { Effect::Allow } else { Effect::Deny };
     let access = LiveRules::new(settings.access.clone(), otherwise);
-    ChatHook::new(reader, open, Operators::of(settings), access)
+    ChatHook::new(reader, clock, open, Operators::of(settings), access)
 }
 
 /// What the sequencer is to be like.

@@ -16,6 +16,8 @@ mod complaints;
 mod delete;
 #[path = "rules/delivered.rs"]
 mod delivered;
+#[path = "rules/disappear.rs"]
+mod disappear;
 #[path = "rules/durability.rs"]
 mod durability;
 #[path = "rules/exactly_once.rs"]

@@ -185,11 +185,13 @@ impl Broker {
         inner.offer_parked();
     }
 
-    /// What [`Broker::tend`] does now and then, and once at a time: wills, ends of sessions, and retained messages that expire.
+    /// What [`Broker::tend`] does now and then, and once at a time: wills, ends of sessions, retained messages that expire, and what
+    /// the application does.
     pub async fn take_due(&self) {
         let now_ms = self.inner.config.clock.now_ms();
         self.inner.take_due().await;
         self.inner.remove_expired(now_ms).await;
+        self.inner.hook.tend();
     }
 
     /// Loads certificate files again when they change, looking at them every so often, until [`Broker::stop`]. Run it once for each

@@ -313,6 +313,9 @@ pub trait Hook: Send + Sync + 'static {
     /// What this client sees of an item: nothing, or a topic and a payload.
     fn view(&self, client: &Client, grant: &SourceGrant, item: &Item) -> View;
 
+    /// What the application does now and then, about once a second: called by one task, one call at a time.
+    fn tend(&self) {}
+
     /// A connection was let in; called before anything else is asked for it.
     fn connected(&self, _client: &Arc<Client>) {}
 

@@ -208,6 +208,7 @@ impl From<SendError> for Refusal {
         let code = match error {
             SendError::SendTooLarge(_) | SendError::BodyTooLarge(_) => ErrorCode::TooLarge,
             SendError::Id(_)
+            | SendError::Timer(_)
             | SendError::NoBody
             | SendError::Wire(_)
             | SendError::Decode(_)

@@ -19,6 +19,8 @@ pub struct MessageEntry<'a> {
     pub prev_seq: Seq,
     /// When it was sequenced: milliseconds since 1970 UTC.
     pub time_ms: i64,
+    /// When it is gone for everyone: milliseconds since 1970 UTC; 0 for never.
+    pub expires_at_ms: i64,
     /// The sending device's id, on entries for the sender only.
     pub client_msg_id: Option<ClientMsgId>,
     /// From [`Outgoing::content`](crate::send::Outgoing); empty tells a 3.1.1 device that its message is sent.
@@ -43,6 +45,7 @@ impl MessageEntry<'_> {
         put_number(out, 12, self.seq.0);
         put_number(out, 13, self.prev_seq.0);
         put_number(out, 14, self.time_ms.cast_unsigned());
+        put_number(out, 15, self.expires_at_ms.cast_unsigned());
     }
 
     /// Appends it as an encoded [`Message`](crate::v1::Message).

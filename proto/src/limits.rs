@@ -41,6 +41,8 @@ limits! {
     EDITS_MAX: usize = 32;
     /// How long after it was said a message can be deleted for everyone.
     DELETE_WINDOW_MS: u64 = 48 * 60 * 60 * 1_000;
+    /// How long a message that disappears may be there, in seconds.
+    TIMER_MAX_S: u32 = 366 * 24 * 60 * 60;
     /// The sign of a reaction.
     REACTION_MAX_BYTES: usize = 64;
     /// Messages on a page of history.

@@ -10,13 +10,14 @@ use thiserror::Error;
 
 use crate::ids::{ClientMsgId, ClientMsgIdError};
 use crate::json::{self, JsonError};
-use crate::limits::{BODY_MAX_BYTES, SEND_MAX_BYTES};
+use crate::limits::{BODY_MAX_BYTES, SEND_MAX_BYTES, TIMER_MAX_S};
 use crate::v1;
 use crate::wire::{self, Value, WireError};
 
 const CLIENT_MSG_ID: u32 = 1;
 const BODY: u32 = 2;
 const BODY_TEXT: u32 = 1;
+const EXPIRES_IN_S: u32 = 10;
 /// Content that this version knows: the types of these fields are checked.
 const KNOWN_CONTENT: std::ops::RangeInclusive<u32> = 2..=6;
 /// Directions to the server; the same numbers are the server's in `Message`.
@@ -34,6 +35,9 @@ pub enum SendError {
     /// There is no body, or nothing in it.
     #[error("the message has no body, or one with nothing in it")]
     NoBody,
+    /// It is to be there for longer than a message that disappears may be.
+    #[error("the message is to be gone after {0} seconds, more than {TIMER_MAX_S}")]
+    Timer(u64),
     /// Its id is none.
     #[error(transparent)]
     Id(#[from] ClientMsgIdError),
@@ -56,6 +60,8 @@ pub struct Outgoing {
     /// Body, quote, mentions and so on: the encoded fields that go to the readers as they are. A slice of the payload
     /// where that has them side by side, which every usual encoder does.
     pub content: Bytes,
+    /// After how many seconds it is to be gone for everyone; 0 where its sender does not say.
+    pub expires_in_s: u32,
 }
 
 impl Outgoing {
@@ -69,6 +75,7 @@ impl Outgoing {
         }
         let mut client_msg_id = None;
         let mut body = None;
+        let mut expires_in_s = 0;
         let mut plain = true;
         // The content so far: one run of the payload, or, once that has a hole, a copy.
         let mut run = 0..0;
@@ -88,6 +95,12 @@ impl Outgoing {
                     }
                 }
                 (CLIENT_MSG_ID | BODY, _) => return Err(WireError::Type(field.number).into()),
+                (EXPIRES_IN_S, Value::Varint(seconds)) => {
+                    let fits = u32::try_from(seconds).ok().filter(|seconds| *seconds <= TIMER_MAX_S);
+                    expires_in_s = fits.ok_or(SendError::Timer(seconds))?;
+                    continue;
+                }
+                (EXPIRES_IN_S, _) => return Err(WireError::Type(EXPIRES_IN_S).into()),
                 (number, _) if DIRECTIONS.contains(&number) => continue,
                 (number, _) => plain &= !KNOWN_CONTENT.contains(&number),
             }
@@ -113,7 +126,7 @@ impl Outgoing {
             _ => None,
         };
         let content = copy.map_or_else(|| payload.slice(run), Bytes::from);
-        Ok(Self { client_msg_id, content })
+        Ok(Self { client_msg_id, content, expires_in_s })
     }
 
     /// Takes a JSON payload.

@@ -177,6 +177,8 @@ pub enum Verb {
     Delete,
     /// `do/pin`, a [`PinMessage`](crate::v1::PinMessage).
     Pin,
+    /// `do/timer`, a [`SetTimer`](crate::v1::SetTimer).
+    Timer,
     /// `do/history`, a [`History`](crate::v1::History).
     History,
     /// `do/settings`, a [`Settings`](crate::v1::Settings).
@@ -211,13 +213,14 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Read,
         Self::Played,
         Self::Edit,
         Self::React,
         Self::Delete,
         Self::Pin,
+        Self::Timer,
         Self::History,
         Self::Settings,
         Self::Chat,
@@ -244,6 +247,7 @@ impl Verb {
             Self::React => "react",
             Self::Delete => "delete",
             Self::Pin => "pin",
+            Self::Timer => "timer",
             Self::History => "history",
             Self::Settings => "settings",
             Self::Chat => "chat",
@@ -271,6 +275,7 @@ impl Verb {
             Self::React => "React",
             Self::Delete => "Delete",
             Self::Pin => "PinMessage",
+            Self::Timer => "SetTimer",
             Self::History => "History",
             Self::Settings => "Settings",
             Self::Chat => "Chat",

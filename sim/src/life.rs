@@ -101,7 +101,7 @@ impl Life {
             Core::open(disk, kv, Arc::clone(&time), build.storage()).map_err(|error| error.to_string())?;
         let reader = storage.reader();
         let settings = Build::settings();
-        let hook = service::hook(&settings, reader.clone());
+        let hook = service::hook(&settings, reader.clone(), Arc::clone(&time));
         let core = sequencer::Core::new(service::sequencing(&settings).dev, build.working_set_bytes);
         let sink = Arc::<ChatHook>::clone(&hook);
         let engine = Engine::new(core, storage, sink, Arc::clone(clock));

@@ -1,6 +1,7 @@
 //! What each device sees of each kind of entry, and how few bytes that takes.
 
 use super::*;
+use crate::machine::stored::NewStored;
 use chasqui_proto::ErrorCode;
 use proptest::prelude::*;
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ fn text(text: &str) -> Vec<u8> {
 
 fn from_alice<'a>(chat: &'a ChatName, content: &'a [u8]) -> NewMessage<'a> {
     NewMessage {
+        expires_at_ms: 0,
         chat,
         sender: None,
         seq: Seq(300),
@@ -43,7 +45,7 @@ fn none(_: &ConversationId, _: Seq) -> Result<Option<Bytes>, Infallible> {
 }
 
 fn see(stored: &Bytes, owner: &str, viewer: &str) -> Rendered {
-    render(stored, &user(owner), &device(viewer), none).unwrap()
+    render(stored, &user(owner), &device(viewer), 0, none).unwrap()
 }
 
 fn event(rendered: Rendered) -> v1::Event {
@@ -126,9 +128,17 @@ fn the_sending_device_skips_or_gets_the_number_alone() {
         } else {
             assert_eq!(own, Rendered::Skip);
         }
-        let log_entry = StoredMessage::encode(&alice, NOW_MS, Some(&id), &[], &content);
+        let log_entry = NewStored {
+            sender: &alice,
+            time_ms: NOW_MS,
+            client_msg_id: Some(&id),
+            expires_at_ms: 0,
+            places: &[],
+            content: &content,
+        }
+        .encode();
         let fetch = |_: &ConversationId, _| Ok::<_, Infallible>(Some(log_entry));
-        let other = message(render(&stored, &alice, &device("laptop"), fetch).unwrap());
+        let other = message(render(&stored, &alice, &device("laptop"), 0, fetch).unwrap());
         assert_eq!(other.body.unwrap().kind, Some(v1::body::Kind::Text(body.to_owned())));
         assert_eq!((other.sender.as_str(), &other.client_msg_id[..]), ("alice", &b"id"[..]));
     }
@@ -158,9 +168,17 @@ fn a_large_body_is_joined_from_the_conversation() {
     let content = text(&"x".repeat(INLINE_BODY_MAX_BYTES));
     let stored = from_alice(&chat("alice"), &content).encode(8);
     assert!(stored.len() < 40);
-    let log_entry = StoredMessage::encode(&user("alice"), NOW_MS, None, &[], &content);
+    let log_entry = NewStored {
+        sender: &user("alice"),
+        time_ms: NOW_MS,
+        client_msg_id: None,
+        expires_at_ms: 0,
+        places: &[],
+        content: &content,
+    }
+    .encode();
     let mut asked = None;
-    let rendered = render(&stored, &user("bob"), &device("phone"), |conversation, seq| {
+    let rendered = render(&stored, &user("bob"), &device("phone"), 0, |conversation, seq| {
         asked = Some((conversation.clone(), seq));
         Ok::<_, Infallible>(Some(log_entry))
     });
@@ -169,12 +187,12 @@ fn a_large_body_is_joined_from_the_conversation() {
     assert_eq!(joined.body.unwrap().kind, Some(v1::body::Kind::Text("x".repeat(INLINE_BODY_MAX_BYTES))));
     assert_eq!((joined.conversation.as_str(), joined.seq), ("u/alice", 300));
 
-    let gone = render(&stored, &user("bob"), &device("phone"), |_, _| Ok::<_, Infallible>(None)).unwrap();
+    let gone = render(&stored, &user("bob"), &device("phone"), 0, |_, _| Ok::<_, Infallible>(None)).unwrap();
     let expected = v1::Gone { conversation: "u/alice".to_owned(), seq: 300 };
     let gone = event(gone);
     assert_eq!((gone.position, gone.event), (8, Some(v1::event::Event::Gone(expected))));
 
-    let failed = render(&stored, &user("bob"), &device("phone"), |_, _| Err("the disk is gone"));
+    let failed = render(&stored, &user("bob"), &device("phone"), 0, |_, _| Err("the disk is gone"));
     assert!(matches!(failed, Err(RenderError::Fetch("the disk is gone"))));
 }
 
@@ -214,9 +232,9 @@ proptest! {
         put_length(&mut content, field, body.len());
         content.extend_from_slice(&body);
         let stored = NewMessage { seq: Seq(seq), ..from_alice(&chat("alice"), &content) }.encode(position);
-        let log_entry = StoredMessage::encode(&user("alice"), NOW_MS, None, &[], &content);
+        let log_entry = NewStored { sender: &user("alice"), time_ms: NOW_MS, client_msg_id: None, expires_at_ms: 0, places: &[], content: &content }.encode();
         let fetch = |_: &ConversationId, _| Ok::<_, Infallible>(Some(log_entry));
-        let Rendered::Event(seen) = render(&stored, &user("bob"), &device("phone"), fetch).unwrap() else {
+        let Rendered::Event(seen) = render(&stored, &user("bob"), &device("phone"), 0, fetch).unwrap() else {
             panic!("skipped")
         };
         let message = wire::field_bytes(&seen, EVENT_MESSAGE).unwrap().unwrap();
@@ -229,6 +247,6 @@ proptest! {
     fn any_bytes_are_answered(bytes: Vec<u8>) {
         let stored = Bytes::from([&[VERSION][..], &bytes].concat());
         let _ = about(&user("bob"), &stored);
-        let _ = render(&stored, &user("bob"), &device("phone"), |_, _| Ok::<_, Infallible>(None));
+        let _ = render(&stored, &user("bob"), &device("phone"), 0, |_, _| Ok::<_, Infallible>(None));
     }
 }

@@ -58,8 +58,8 @@ impl LookUp {
     }
 
     /// What is found, or why nothing is.
-    pub(super) fn look(&self, reader: &Reader) -> Result<Looked, Refusal> {
-        self.query.look(reader, &self.caller.user)
+    pub(super) fn look(&self, reader: &Reader, now_ms: u64) -> Result<Looked, Refusal> {
+        self.query.look(reader, &self.caller.user, now_ms)
     }
 }
 

@@ -4,7 +4,7 @@
 //! what is asked for.
 
 use super::sight::Sight;
-use crate::machine::stored::{StoredMessage, is_change, was_message};
+use crate::machine::stored::{StoredMessage, gone_content, is_change, was_message};
 use crate::sequencer::fetch::{self, FetchError};
 use crate::sequencer::names;
 use bytes::Bytes;
@@ -50,9 +50,10 @@ pub(super) fn read(
     reader: &Reader,
     user: &UserId,
     query: &Query,
+    now_ms: u64,
 ) -> Result<Result<Page, Refusal>, FetchError> {
     let me = fetch::user(reader, user)?;
-    let sight = Sight::load(reader, (user, &me), &query.chat)?;
+    let sight = Sight::load(reader, (user, &me), &query.chat, now_ms)?;
     if !sight.is_there() {
         return Ok(Err(ErrorCode::NoSuchMessage.into()));
     }
@@ -137,7 +138,7 @@ impl Filling<'_> {
         if self.page.more || hidden.contains(&seq) {
             return Ok(());
         }
-        let Some(message) = shown(&self.query.chat, self.user, seq, stored, self.sight.since_ms)? else {
+        let Some(message) = shown(&self.query.chat, self.user, seq, stored, self.sight)? else {
             return Ok(());
         };
         let full = !self.page.messages.is_empty() && self.bytes + message.len() > HISTORY_MAX_BYTES;
@@ -164,18 +165,22 @@ pub(super) fn original(
     Ok(is_message.then(|| StoredMessage { content: Bytes::new(), ..message }))
 }
 
-/// A message as its reader gets it, encoded; nothing of one that was said before there was this reader.
+/// A message as its reader gets it, encoded; nothing of one that was said before there was this reader, nor what
+/// it says where its time is over.
 fn shown(
     chat: &ChatName,
     reader: &UserId,
     seq: Seq,
     stored: &Bytes,
-    since_ms: u64,
+    sight: &Sight,
 ) -> Result<Option<Bytes>, FetchError> {
-    let StoredMessage { sender, time_ms, client_msg_id, content, .. } = StoredMessage::decode(stored)?;
-    if time_ms < since_ms {
+    let message = StoredMessage::decode(stored)?;
+    let has_expired = message.has_expired(sight.now_ms);
+    let StoredMessage { sender, time_ms, client_msg_id, expires_at_ms, content, .. } = message;
+    if time_ms < sight.since_ms {
         return Ok(None);
     }
+    let content = if has_expired { gone_content(None).into() } else { content };
     let mut out = Vec::new();
     MessageEntry {
         conversation: chat,
@@ -183,6 +188,7 @@ fn shown(
         seq,
         prev_seq: Seq::NONE,
         time_ms: time_ms.cast_signed(),
+        expires_at_ms: if has_expired { 0 } else { expires_at_ms.cast_signed() },
         client_msg_id: client_msg_id.filter(|_| sender == *reader),
         content: &content,
     }

@@ -36,9 +36,9 @@ pub(super) struct Looked {
 
 impl Query {
     /// Reads what is asked for.
-    pub(super) fn look(&self, reader: &Reader, user: &UserId) -> Result<Looked, Refusal> {
+    pub(super) fn look(&self, reader: &Reader, user: &UserId, now_ms: u64) -> Result<Looked, Refusal> {
         let found = match self {
-            Query::History(query) => history::read(reader, user, query).map(|found| {
+            Query::History(query) => history::read(reader, user, query, now_ms).map(|found| {
                 found.map(|page| Looked {
                     field: REPLY_MESSAGES,
                     items: page.messages,
@@ -46,7 +46,7 @@ impl Query {
                     ..Looked::default()
                 })
             }),
-            Query::Sync(query) => sync::read(reader, user, query).map(|page| {
+            Query::Sync(query) => sync::read(reader, user, query, now_ms).map(|page| {
                 Ok(Looked {
                     field: REPLY_CHATS,
                     items: page.chats,

@@ -11,6 +11,7 @@ mod asks;
 mod chance;
 mod commands;
 mod connections;
+mod expiry;
 mod grants;
 mod groups;
 mod history;
@@ -49,6 +50,7 @@ use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View}
 use chasqui_broker::store::{SessionKey, StoreError};
 use chasqui_proto::filter::{FilterScope, ParsedFilter, Reader as Subscriber};
 use chasqui_proto::{ChatName, DeviceId, ErrorCode, ParsedTopic, UserId};
+use chasqui_storage::clock::Clock;
 use chasqui_storage::{Batch, Poisoned, Reader};
 use commands::{LookUp, Wish};
 use connections::Connections;
@@ -56,6 +58,7 @@ use grants::{GrantAll, Wanted, grant_other};
 use ops::origin_of;
 use parking_lot::{Mutex, RwLock};
 use replies::ReplyTo;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock, Weak};
 use typing::{Repeats, Typing};
 
@@ -71,6 +74,7 @@ pub struct Open {
 /// See the module.
 pub struct ChatHook {
     reader: Reader,
+    clock: Arc<dyn Clock>,
     /// Set once, when the service is put together: the sequencer answers through this hook. Weak, so that who stops the service
     /// is the last to hold it.
     sequencer: OnceLock<Weak<dyn Intake>>,
@@ -81,6 +85,8 @@ pub struct ChatHook {
     connections: Connections,
     repeats: Repeats,
     asks: Asks,
+    /// Messages whose time is over and that are being erased.
+    expiring: Arc<AtomicUsize>,
     open: Open,
     operators: Operators,
     access: LiveRules,
@@ -90,9 +96,16 @@ pub struct ChatHook {
 
 impl ChatHook {
     /// A hook that reads what is stored with `reader`.
-    pub fn new(reader: Reader, open: Open, operators: Operators, access: LiveRules) -> Arc<ChatHook> {
+    pub fn new(
+        reader: Reader,
+        clock: Arc<dyn Clock>,
+        open: Open,
+        operators: Operators,
+        access: LiveRules,
+    ) -> Arc<ChatHook> {
         Arc::new(ChatHook {
             reader,
+            clock,
             sequencer: OnceLock::new(),
             broker: RwLock::new(None),
             accounts: RwLock::new(None),
@@ -100,6 +113,7 @@ impl ChatHook {
             connections: Connections::default(),
             repeats: Repeats::default(),
             asks: Asks::default(),
+            expiring: Arc::default(),
             open,
             operators,
             access,
@@ -184,7 +198,7 @@ impl ChatHook {
 
     /// Gives a connection the page it asks for; what cannot be given is refused.
     fn look_up(&self, client: &Client, asked: LookUp) -> Option<commands::Asked> {
-        let page = match asked.look(&self.reader) {
+        let page = match asked.look(&self.reader, self.clock.now_ms()) {
             Ok(page) => page,
             Err(refusal) => return Some(asked.refused(refusal)),
         };
@@ -419,7 +433,11 @@ impl Hook for ChatHook {
     }
 
     fn view(&self, client: &Client, grant: &SourceGrant, item: &Item) -> View {
-        sources::view(&self.reader, client, grant, item)
+        sources::view(&self.reader, client, grant, item, || self.clock.now_ms())
+    }
+
+    fn tend(&self) {
+        self.expire();
     }
 
     fn connected(&self, client: &Arc<Client>) {

@@ -15,10 +15,14 @@ pub(super) struct Sight {
     pub(super) visible: Vec<RangeInclusive<u64>>,
     /// What was said before, in Unix milliseconds, is not shown.
     pub(super) since_ms: u64,
+    /// When they look, in Unix milliseconds: what is over by then is not shown.
+    pub(super) now_ms: u64,
     /// Which of the users of this name sees it.
     life: u32,
     /// The time of the conversation's newest message.
     pub(super) last_time_ms: u64,
+    /// How long what is said there is there for, in seconds; 0 for ever.
+    pub(super) timer_s: u32,
     /// Whether they see no more of what is said from now on.
     pub(super) has_ended: bool,
 }
@@ -29,6 +33,7 @@ impl Sight {
         reader: &Reader,
         (user, me): (&UserId, &User),
         chat: &ChatName,
+        now_ms: u64,
     ) -> Result<Sight, FetchError> {
         let conversation = fetch::conversation(reader, &ConversationId::named_by(user, chat))?;
         let head = conversation.head.0;
@@ -44,8 +49,9 @@ impl Sight {
             }
         };
         let has_ended = visible.last().is_none_or(|range| *range.end() < head);
-        let Conversation { last_time_ms, .. } = conversation;
-        Ok(Sight { visible, since_ms: me.since_ms, life: me.lives, last_time_ms, has_ended })
+        let Conversation { last_time_ms, timer_s, .. } = conversation;
+        let (since_ms, life) = (me.since_ms, me.lives);
+        Ok(Sight { visible, since_ms, now_ms, life, last_time_ms, timer_s, has_ended })
     }
 
     /// The same without what they have cleared away.

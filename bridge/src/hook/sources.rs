@@ -147,10 +147,16 @@ fn has_behind(reader: &Reader, source: &SourceId, position: u64) -> Result<bool,
 }
 
 /// What a client sees of an item.
-pub(super) fn view(reader: &Reader, client: &Client, grant: &SourceGrant, item: &Item) -> View {
+pub(super) fn view(
+    reader: &Reader,
+    client: &Client,
+    grant: &SourceGrant,
+    item: &Item,
+    now_ms: impl FnOnce() -> u64,
+) -> View {
     let payload = match grant.kind {
         SourceKind::State => Receipt::payload(&item.stored).map(Some).map_err(|error| error.to_string()),
-        SourceKind::Log | SourceKind::Queue => inbox_payload(reader, client, item),
+        SourceKind::Log | SourceKind::Queue => inbox_payload(reader, client, item, now_ms),
     };
     let payload = payload.and_then(|payload| match (payload, grant.encoding, grant.kind) {
         (Some(payload), JSON, SourceKind::State) => json::from_protobuf::<v1::Receipt>(&payload)
@@ -180,7 +186,12 @@ pub(super) fn view(reader: &Reader, client: &Client, grant: &SourceGrant, item: 
     })
 }
 
-fn inbox_payload(reader: &Reader, client: &Client, item: &Item) -> Result<Option<Bytes>, String> {
+fn inbox_payload(
+    reader: &Reader,
+    client: &Client,
+    item: &Item,
+    now_ms: impl FnOnce() -> u64,
+) -> Result<Option<Bytes>, String> {
     if let Some(payload) = entry::same_for_all(&item.stored).map_err(|error| error.to_string())? {
         return Ok(Some(payload));
     }
@@ -191,7 +202,7 @@ fn inbox_payload(reader: &Reader, client: &Client, item: &Item) -> Result<Option
             let entries = reader.read_log(&log, seq.0, 1, usize::MAX)?;
             Ok(entries.into_iter().find(|(found, _)| *found == seq.0).map(|(_, stored)| stored))
         };
-    match entry::render(&item.stored, &owner, &device, fetch).map_err(|error| error.to_string())? {
+    match entry::render(&item.stored, &owner, &device, now_ms(), fetch).map_err(|error| error.to_string())? {
         Rendered::Skip => Ok(None),
         Rendered::Event(payload) => Ok(Some(payload)),
     }

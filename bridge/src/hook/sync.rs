@@ -72,7 +72,7 @@ pub(super) struct Page {
 }
 
 /// Reads a page.
-pub(super) fn read(reader: &Reader, user: &UserId, query: &Query) -> Result<Page, FetchError> {
+pub(super) fn read(reader: &Reader, user: &UserId, query: &Query, now_ms: u64) -> Result<Page, FetchError> {
     let me = fetch::user(reader, user)?;
     let limit = match query.limit as usize {
         0 => SYNC_MAX_ITEMS,
@@ -84,6 +84,7 @@ pub(super) fn read(reader: &Reader, user: &UserId, query: &Query) -> Result<Page
         me: &me,
         after: query.after.as_ref(),
         limit,
+        now_ms,
         bytes: 0,
         page: Page::default(),
         last: None,
@@ -124,6 +125,7 @@ struct Filling<'a> {
     me: &'a User,
     after: Option<&'a Place>,
     limit: usize,
+    now_ms: u64,
     bytes: usize,
     page: Page,
     last: Option<Place>,
@@ -154,7 +156,7 @@ impl Filling<'_> {
 
     /// A conversation of the list as it stands there; `None` for one that does not stand there any more, or is not the user's to see.
     fn candidate(&self, hour: u32, chat: ChatName) -> Result<Option<Candidate>, FetchError> {
-        let sight = Sight::load(self.reader, (self.user, self.me), &chat)?;
+        let sight = Sight::load(self.reader, (self.user, self.me), &chat, self.now_ms)?;
         let Some(newest) = sight.visible.last().map(|range| Seq(*range.end())) else { return Ok(None) };
         let time_ms = match &chat {
             // Who is a member no more sees what was last said to them.
@@ -201,6 +203,7 @@ impl Filling<'_> {
             mentions,
             receipt: (receipt.position > 0).then(|| receipt.shown()),
             group,
+            timer_s: sight.timer_s,
         };
         let mut out = summary.encode_to_vec();
         let newest = history::Query { chat: chat.clone(), part: Part::Before(Seq::NONE), limit: 1 };
@@ -229,6 +232,7 @@ impl Filling<'_> {
                     let message = StoredMessage::decode(stored)?;
                     let counts = message.sender != *self.user
                         && message.time_ms >= sight.since_ms
+                        && !message.has_expired(sight.now_ms)
                         && !is_change(&message.content);
                     if counts && unread < UNREAD_MAX {
                         unread += 1;

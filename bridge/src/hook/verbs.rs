@@ -5,13 +5,13 @@ use super::look::Query;
 use super::{chance, sync};
 use crate::machine::command::{
     Act, Caller, Deed, GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave,
-    GroupRemove, GroupRoles, Hide, InviteAction, NewSettings, NewText, Read, Role, SetChat, SetUp,
+    GroupRemove, GroupRoles, Hide, InviteAction, NewSettings, NewText, Read, Role, SetChat, SetTimer, SetUp,
 };
 use crate::machine::{Command, record, stored};
 use bytes::Bytes;
 use chasqui_proto::limits::{
     BODY_MAX_BYTES, COMMAND_MAX_BYTES, DRAFT_MAX_BYTES, GROUP_DESCRIPTION_MAX_BYTES, GROUP_NAME_MAX_BYTES,
-    GROUP_PHOTO_MAX_BYTES, REACTION_MAX_BYTES, SEND_MAX_BYTES,
+    GROUP_PHOTO_MAX_BYTES, REACTION_MAX_BYTES, SEND_MAX_BYTES, TIMER_MAX_S,
 };
 use chasqui_proto::topic::Verb;
 use chasqui_proto::{ChatName, ConversationId, ErrorCode, GroupId, Refusal, Seq, UserId, json, v1};
@@ -88,6 +88,13 @@ pub(super) fn read(
             let v1::PinMessage { conversation, seq, pinned, request_id } = payload.decode()?;
             let content = stored::pin_content(&v1::Pin { seq, pinned }).into();
             (about(reader, caller, &conversation, seq, Deed::Pin, content)?.into(), request_id)
+        }
+        Verb::Timer => {
+            let v1::SetTimer { conversation, seconds, request_id } = payload.decode()?;
+            if seconds > TIMER_MAX_S {
+                return Err(invalid(format!("a message disappears after {TIMER_MAX_S} seconds at most")));
+            }
+            (SetTimer { caller, chat: ChatName::parse(&conversation)?, seconds }.into(), request_id)
         }
         Verb::History => {
             let v1::History { conversation, before_seq, from_seq, limit, request_id } = payload.decode()?;

@@ -49,6 +49,12 @@ pub enum Change {
     PutFate { conversation: ConversationId, seq: Seq, to: Fate },
     /// A user of this life does not see a message any more.
     HideMessage { owner: UserId, life: u32, chat: ChatName, seq: Seq },
+    /// What is said in a conversation from now on is there for so many seconds; 0 for ever.
+    SetTimer { conversation: ConversationId, seconds: u32 },
+    /// The time of a message will be over.
+    ExpireAt { at_ms: u64, conversation: ConversationId, seq: Seq },
+    /// The time of a message was over, and it is no more.
+    Expired { at_ms: u64, conversation: ConversationId, seq: Seq },
     /// A conversation stands elsewhere in the list of a user's, which is by the [hour](hour_of) of the newest message.
     ListChat { user: UserId, chat: ChatName, from: Option<u32>, to: u32 },
     /// What a user reads is hidden, both ways, or is no more.
@@ -110,10 +116,15 @@ pub fn apply(records: &mut impl Records, change: &Change) {
         }
         Change::PutChat { owner, chat, to } => records.chat_mut(owner, chat).clone_from(to),
         Change::PutFate { conversation, seq, to } => records.fate_mut(conversation, *seq).clone_from(to),
+        Change::SetTimer { conversation, seconds } => {
+            records.conversation_mut(conversation).timer_s = *seconds;
+        }
         // No decision looks at these.
         Change::EraseMessage { .. }
         | Change::EraseEntry { .. }
         | Change::HideMessage { .. }
+        | Change::ExpireAt { .. }
+        | Change::Expired { .. }
         | Change::ListChat { .. } => {}
         Change::HideReads { user, hides } => records.user_mut(user).hides_reads = *hides,
     }
@@ -206,6 +217,23 @@ impl Change {
                 tagged(out, 19, owner);
                 put_number(out, u64::from(*life));
                 put_bytes(out, chat.to_string().as_bytes());
+                put_number(out, seq.0);
+            }
+            Change::SetTimer { conversation, seconds } => {
+                out.push(20);
+                put_conversation(out, conversation);
+                put_number(out, u64::from(*seconds));
+            }
+            Change::ExpireAt { at_ms, conversation, seq } => {
+                out.push(21);
+                put_number(out, *at_ms);
+                put_conversation(out, conversation);
+                put_number(out, seq.0);
+            }
+            Change::Expired { at_ms, conversation, seq } => {
+                out.push(22);
+                put_number(out, *at_ms);
+                put_conversation(out, conversation);
                 put_number(out, seq.0);
             }
             Change::ListChat { user, chat, from, to } => {
@@ -305,6 +333,19 @@ impl Change {
                 chat: ChatName::parse(input.text()?).ok()?,
                 seq: Seq(input.number()?),
             },
+            20 => Change::SetTimer {
+                conversation: ConversationId::parse(input.text()?).ok()?,
+                seconds: u32::try_from(input.number()?).ok()?,
+            },
+            tag @ (21 | 22) => {
+                let at_ms = input.number()?;
+                let (conversation, seq) = (ConversationId::parse(input.text()?).ok()?, Seq(input.number()?));
+                if tag == 21 {
+                    Change::ExpireAt { at_ms, conversation, seq }
+                } else {
+                    Change::Expired { at_ms, conversation, seq }
+                }
+            }
             _ => return None,
         })
     }
@@ -419,6 +460,14 @@ mod tests {
                 .prop_map(|(conversation, seq, to)| { Change::PutFate { conversation, seq: Seq(seq), to } }),
             (user(), any::<u32>(), group(), any::<u64>()).prop_map(|(owner, life, group, seq)| {
                 Change::HideMessage { owner, life, chat: ChatName::Group(group), seq: Seq(seq) }
+            }),
+            (direct.clone(), any::<u32>())
+                .prop_map(|(conversation, seconds)| Change::SetTimer { conversation, seconds }),
+            (any::<u64>(), direct.clone(), any::<u64>()).prop_map(|(at_ms, conversation, seq)| {
+                Change::ExpireAt { at_ms, conversation, seq: Seq(seq) }
+            }),
+            (any::<u64>(), direct.clone(), any::<u64>()).prop_map(|(at_ms, conversation, seq)| {
+                Change::Expired { at_ms, conversation, seq: Seq(seq) }
             }),
             (user(), any::<bool>()).prop_map(|(user, hides)| Change::HideReads { user, hides }),
             (group(), arbitrary_group()).prop_map(|(group, to)| Change::PutGroup { group, to: Box::new(to) }),

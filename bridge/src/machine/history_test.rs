@@ -2,9 +2,9 @@
 
 use super::command::tests::{caller, chat, device, user};
 use super::command::{
-    Acknowledged, Act, Attach, Caller, CreateUser, Deed, Delivered, Detach, GroupAdd, GroupCreate, GroupEdit,
-    GroupJoin, GroupLeave, GroupRemove, GroupRoles, NewSettings, NewText, Read, RemoveUser, Role, Send,
-    SetUp,
+    Acknowledged, Act, Attach, Caller, CreateUser, Deed, Delivered, Detach, Expire, GroupAdd, GroupCreate,
+    GroupEdit, GroupJoin, GroupLeave, GroupRemove, GroupRoles, Heads, NewSettings, NewText, Read, RemoveUser,
+    Role, Send, SetTimer, SetUp,
 };
 use super::record::{Members, Settings};
 use super::stored::{self, StoredMessage};
@@ -42,6 +42,8 @@ enum What {
     Group(InGroup),
     Act(Deed),
     Hide(bool),
+    Timer(u32),
+    Expire,
 }
 
 /// What somebody does about the one group there is.
@@ -58,6 +60,7 @@ enum InGroup {
     Send(Option<u8>, Ack),
     Read(bool),
     Act(Deed),
+    Timer(u32),
 }
 
 fn hikers() -> GroupId {
@@ -82,6 +85,7 @@ fn in_group() -> impl Strategy<Value = InGroup> {
         8 => (prop::option::of(0u8..3), ack).prop_map(|(id, ack)| InGroup::Send(id, ack)),
         4 => any::<bool>().prop_map(InGroup::Read),
         4 => deed().prop_map(InGroup::Act),
+        1 => prop::sample::select(vec![0, 1]).prop_map(InGroup::Timer),
     ]
 }
 
@@ -98,6 +102,8 @@ fn step() -> impl Strategy<Value = Step> {
         12 => in_group().prop_map(What::Group),
         4 => deed().prop_map(What::Act),
         1 => any::<bool>().prop_map(What::Hide),
+        1 => prop::sample::select(vec![0, 1]).prop_map(What::Timer),
+        4 => Just(What::Expire),
     ];
     let name = || prop::sample::select(&USERS[..]);
     (name(), prop::sample::select(&DEVICES[..]), name(), 0u64..12, 0u64..2_000, what).prop_map(
@@ -119,6 +125,10 @@ struct Told {
     senders: Vec<String>,
     /// Each message that is one, by conversation and number.
     said: BTreeMap<(String, u64), StoredMessage>,
+    /// The messages whose time will be over.
+    expiries: BTreeSet<(u64, ConversationId, Seq)>,
+    /// What each message of any kind is.
+    kept: BTreeMap<(String, u64), StoredMessage>,
     /// What each message says instead of which.
     edits: BTreeMap<(String, u64), u64>,
 }
@@ -131,7 +141,12 @@ impl Told {
                 let caller = Caller { ack, ..caller(step.user, step.device) };
                 let client_msg_id = id.map(|id| ClientMsgId::from_bytes(&[id + 1]).unwrap());
                 let content = Bytes::from_static(b"\x12\x03\x0a\x01x");
-                Send { caller, to: chat(step.peer), message: Outgoing { client_msg_id, content } }.into()
+                Send {
+                    caller,
+                    to: chat(step.peer),
+                    message: Outgoing { client_msg_id, content, expires_in_s: 0 },
+                }
+                .into()
             }
             What::Acknowledge => {
                 let messages = self.messages(step.user, step.number);
@@ -150,6 +165,17 @@ impl Told {
                 SetUp { caller: caller(step.user, step.device), hide_reads: Some(hides) }.into()
             }
             What::Act(deed) => self.act(step, chat(step.peer), deed),
+            What::Timer(seconds) => {
+                let caller = caller(step.user, step.device);
+                SetTimer { caller, chat: chat(step.peer), seconds }.into()
+            }
+            What::Expire => match self.expiries.first().cloned() {
+                None => Heads { user: user(step.user) }.into(),
+                Some((at_ms, conversation, seq)) => {
+                    let message = self.kept.get(&(conversation.to_string(), seq.0)).cloned();
+                    Expire { conversation, seq, at_ms, message }.into()
+                }
+            },
         }
     }
 
@@ -196,9 +222,10 @@ impl Told {
                 let client_msg_id = id.map(|id| ClientMsgId::from_bytes(&[id + 1]).unwrap());
                 let content = Bytes::from_static(b"\x12\x03\x0a\x01x");
                 let (caller, to) = (Caller { ack, ..caller }, ChatName::Group(group));
-                Send { caller, to, message: Outgoing { client_msg_id, content } }.into()
+                Send { caller, to, message: Outgoing { client_msg_id, content, expires_in_s: 0 } }.into()
             }
             InGroup::Act(deed) => self.act(step, ChatName::Group(group), deed),
+            InGroup::Timer(seconds) => SetTimer { caller, chat: ChatName::Group(group), seconds }.into(),
             InGroup::Read(played) => {
                 Read { caller, chat: ChatName::Group(group), up_to: Seq(step.number), played }.into()
             }
@@ -210,7 +237,8 @@ impl Told {
         let before = self.removed.get(of).copied().unwrap_or(0);
         let inbox = self.inboxes.get(of).map_or(&[][..], |inbox| &inbox[before..]);
         let nowhere = |_: &ConversationId, _| Ok::<_, std::convert::Infallible>(None);
-        let seq = |entry: &Bytes| match entry::render(entry, &user(of), &device("other"), nowhere).unwrap() {
+        let seq = |entry: &Bytes| match entry::render(entry, &user(of), &device("other"), 0, nowhere).unwrap()
+        {
             Rendered::Skip => None,
             Rendered::Event(event) => match v1::Event::decode(event).unwrap().event? {
                 v1::event::Event::Message(message) => {
@@ -242,6 +270,7 @@ impl Told {
                 assert!(times.last().is_none_or(|last| last <= time_ms), "time does not go backwards");
                 times.push(*time_ms);
                 let stored = StoredMessage::decode(message).unwrap();
+                self.kept.insert((conversation.to_string(), seq.0), stored.clone());
                 if let Some(about) = edited(&stored) {
                     self.edits.insert((conversation.to_string(), seq.0), about);
                 }
@@ -266,6 +295,12 @@ impl Told {
                 let content = StoredMessage::decode(message).unwrap().content;
                 assert!(v1::Message::decode(content).unwrap().gone);
             }
+            Change::ExpireAt { at_ms, conversation, seq } => {
+                assert!(self.expiries.insert((*at_ms, conversation.clone(), *seq)), "once each");
+            }
+            Change::Expired { at_ms, conversation, seq } => {
+                assert!(self.expiries.remove(&(*at_ms, conversation.clone(), *seq)));
+            }
             Change::RemoveUser { user } => {
                 let entries = self.inboxes.get(user.as_str()).map_or(0, Vec::len);
                 self.removed.insert(user.to_string(), entries);
@@ -287,7 +322,7 @@ fn check_deleted(told: &Told, after: &Memory) {
         let trimmed = after.user(name).trimmed as usize;
         for entry in told.inboxes.get(name).into_iter().flatten().skip(trimmed) {
             let Rendered::Event(event) =
-                entry::render(entry, &user(name), &device("other"), nowhere).unwrap()
+                entry::render(entry, &user(name), &device("other"), 0, nowhere).unwrap()
             else {
                 continue;
             };

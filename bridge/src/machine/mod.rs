@@ -132,6 +132,8 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::SetUp(set_up) => set_up.decide(view, env),
         Command::SetChat(set_chat) => set_chat.decide(view, env),
         Command::Act(act) => act.decide(view, env),
+        Command::SetTimer(timer) => timer.decide(view, env),
+        Command::Expire(expire) => expire.decide(view, env),
         Command::Hide(hide) => hide.decide(view, env),
         Command::GroupCreate(create) => create.decide(view, env),
         Command::GroupEdit(edit) => edit.decide(view, env),

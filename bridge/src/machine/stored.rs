@@ -17,6 +17,7 @@ const CLIENT_MSG_ID: u32 = 1;
 const MENTIONS: u32 = 5;
 const SENDER: u32 = 11;
 const TIME_MS: u32 = 14;
+const EXPIRES_AT_MS: u32 = 15;
 /// Of what is stored alone: [`Places`](super::places::Places).
 const PLACES: u32 = 16;
 
@@ -27,6 +28,7 @@ const EDIT: u32 = 21;
 const REACTION: u32 = 22;
 const DELETION: u32 = 23;
 const PIN: u32 = 24;
+const TIMER: u32 = 25;
 /// What was said is no more.
 const GONE: u32 = 26;
 
@@ -60,8 +62,13 @@ pub(crate) fn pin_content(pin: &v1::Pin) -> Vec<u8> {
     content(PIN, pin)
 }
 
+/// How long what is said is there for, as content.
+pub(crate) fn timer_content(seconds: u32) -> Vec<u8> {
+    content(TIMER, &v1::Timer { seconds })
+}
+
 /// What stands for content that is no more; of an edit, it says still what that was about.
-fn gone_content(edit_of: Option<Seq>) -> Vec<u8> {
+pub(crate) fn gone_content(edit_of: Option<Seq>) -> Vec<u8> {
     let mut content = edit_of
         .map(|seq| edit_content(&v1::Edited { seq: seq.0, ..v1::Edited::default() }))
         .unwrap_or_default();
@@ -118,25 +125,42 @@ pub struct StoredMessage {
     pub time_ms: u64,
     /// The sending device's id for it.
     pub client_msg_id: Option<ClientMsgId>,
+    /// When it is gone for everyone, in Unix milliseconds; 0 for never.
+    pub expires_at_ms: u64,
     /// Where it stands in inboxes, as [`Places`](super::places::Places) encode it.
     pub places: Bytes,
     /// Body, quote, mentions and so on, as [`Outgoing`](chasqui_proto::Outgoing) gives them.
     pub content: Bytes,
 }
 
-impl StoredMessage {
+/// A message on its way into its conversation's log.
+#[derive(Debug, Clone, Copy)]
+pub struct NewStored<'a> {
+    /// Who sent it.
+    pub sender: &'a UserId,
+    /// When it was sequenced, in Unix milliseconds.
+    pub time_ms: u64,
+    /// The sending device's id for it.
+    pub client_msg_id: Option<&'a ClientMsgId>,
+    /// When it is gone for everyone, in Unix milliseconds; 0 for never.
+    pub expires_at_ms: u64,
+    /// Where it stands in inboxes.
+    pub places: &'a [u8],
+    /// Body, quote, mentions and so on.
+    pub content: &'a [u8],
+}
+
+impl NewStored<'_> {
     /// The message as stored.
-    pub fn encode(
-        sender: &UserId,
-        time_ms: u64,
-        client_msg_id: Option<&ClientMsgId>,
-        places: &[u8],
-        content: &[u8],
-    ) -> Bytes {
+    pub fn encode(&self) -> Bytes {
+        let NewStored { sender, time_ms, client_msg_id, expires_at_ms, places, content } = *self;
         let id_len = client_msg_id.map_or(0, |id| bytes_len(CLIENT_MSG_ID, id.as_bytes().len()));
         let places_len = if places.is_empty() { 0 } else { bytes_len(PLACES, places.len()) };
-        let head_len =
-            id_len + bytes_len(SENDER, sender.as_bytes().len()) + number_len(TIME_MS, time_ms) + places_len;
+        let head_len = id_len
+            + bytes_len(SENDER, sender.as_bytes().len())
+            + number_len(TIME_MS, time_ms)
+            + places_len
+            + number_len(EXPIRES_AT_MS, expires_at_ms);
         let mut out = Vec::with_capacity(1 + head_len + content.len());
         out.push(VERSION);
         if let Some(id) = client_msg_id {
@@ -146,6 +170,7 @@ impl StoredMessage {
         put_length(&mut out, SENDER, sender.as_bytes().len());
         out.extend_from_slice(sender.as_bytes());
         put_number(&mut out, TIME_MS, time_ms);
+        put_number(&mut out, EXPIRES_AT_MS, expires_at_ms);
         if !places.is_empty() {
             put_length(&mut out, PLACES, places.len());
             out.extend_from_slice(places);
@@ -153,11 +178,25 @@ impl StoredMessage {
         out.extend_from_slice(content);
         out.into()
     }
+}
+
+impl StoredMessage {
+    /// Whether its time is over.
+    pub fn has_expired(&self, now_ms: u64) -> bool {
+        self.expires_at_ms > 0 && self.expires_at_ms <= now_ms
+    }
 
     /// The same without what was said: that is no more. `edit_of` is the message that it said something else instead of, where it did.
     pub fn encode_gone(&self, edit_of: Option<Seq>) -> Bytes {
-        let id = self.client_msg_id.as_ref();
-        StoredMessage::encode(&self.sender, self.time_ms, id, &[], &gone_content(edit_of))
+        NewStored {
+            sender: &self.sender,
+            time_ms: self.time_ms,
+            client_msg_id: self.client_msg_id.as_ref(),
+            expires_at_ms: 0,
+            places: &[],
+            content: &gone_content(edit_of),
+        }
+        .encode()
     }
 
     /// Reads a stored message; its content is a slice of `stored`.
@@ -171,7 +210,8 @@ impl StoredMessage {
 
     fn read(message: &[u8], stored: &Bytes) -> Option<StoredMessage> {
         let start = content_start(message).ok()?;
-        let (mut sender, mut time_ms, mut client_msg_id, mut places) = (None, 0, None, &[][..]);
+        let (mut sender, mut time_ms, mut expires_at_ms) = (None, 0, 0);
+        let (mut client_msg_id, mut places) = (None, &[][..]);
         for field in wire::fields(&message[..start]) {
             match field.ok()? {
                 wire::Field { number: CLIENT_MSG_ID, value: Value::Bytes(at), .. } => {
@@ -181,6 +221,9 @@ impl StoredMessage {
                     sender = Some(UserId::parse(std::str::from_utf8(&message[at]).ok()?).ok()?);
                 }
                 wire::Field { number: TIME_MS, value: Value::Varint(value), .. } => time_ms = value,
+                wire::Field { number: EXPIRES_AT_MS, value: Value::Varint(value), .. } => {
+                    expires_at_ms = value;
+                }
                 wire::Field { number: PLACES, value: Value::Bytes(at), .. } => places = &message[at],
                 _ => return None,
             }
@@ -189,6 +232,7 @@ impl StoredMessage {
             sender: sender?,
             time_ms,
             client_msg_id,
+            expires_at_ms,
             places: stored.slice_ref(places),
             content: stored.slice_ref(&message[start..]),
         })
@@ -223,16 +267,19 @@ mod tests {
         fn round_trip(
             sender in "[A-Za-z0-9_-]{1,64}", time_ms: u64, text: String, unknown in 100u64..5_000,
             id in prop::option::of(prop::collection::vec(any::<u8>(), 1..=16)), places: Vec<u8>,
+            expires_at_ms in prop_oneof![Just(0), any::<u64>()],
         ) {
             let sender = UserId::parse(&sender).unwrap();
             let client_msg_id = id.map(|id| ClientMsgId::from_bytes(&id).unwrap());
             let body = v1::Body { kind: Some(v1::body::Kind::Text(text)) };
             let mut content = v1::Send { body: Some(body), ..v1::Send::default() }.encode_to_vec();
             put_number(&mut content, 200, unknown);
-            let stored = StoredMessage::encode(&sender, time_ms, client_msg_id.as_ref(), &places, &content);
+            let id = client_msg_id.as_ref();
+            let new = NewStored { sender: &sender, time_ms, client_msg_id: id, expires_at_ms, places: &places, content: &content };
+            let stored = new.encode();
             let content = Bytes::from(content);
             prop_assert_eq!(StoredMessage::content(&stored), Ok(content.clone()));
-            let expected = StoredMessage { sender, time_ms, client_msg_id, places: places.into(), content };
+            let expected = StoredMessage { sender, time_ms, client_msg_id, expires_at_ms, places: places.into(), content };
             let edit = StoredMessage::decode(&expected.encode_gone(Some(Seq(7)))).unwrap();
             prop_assert!(is_change(&edit.content) && !was_message(&edit.content));
             let edit = v1::Message::decode(edit.content).unwrap();

@@ -87,6 +87,24 @@ pub fn hidden_seq(name: &[u8]) -> Option<Seq> {
     name.last_chunk().map(|seq| Seq(u64::from_be_bytes(*seq)))
 }
 
+/// That the time of a message will be over, among all of these in the order of the times.
+pub fn expiry(at_ms: u64, conversation: &ConversationId, seq: Seq) -> Vec<u8> {
+    let mut name = Vec::with_capacity(64);
+    name.extend_from_slice(&at_ms.to_be_bytes());
+    conversation.write_key(&mut name);
+    name.push(0);
+    name.extend_from_slice(&seq.0.to_be_bytes());
+    name
+}
+
+/// What [`expiry`] names.
+pub fn parse_expiry(name: &[u8]) -> Option<(u64, ConversationId, Seq)> {
+    let (at_ms, rest) = name.split_first_chunk()?;
+    let (rest, seq) = rest.split_last_chunk()?;
+    let conversation = ConversationId::parse(std::str::from_utf8(rest.strip_suffix(b"\0")?).ok()?).ok()?;
+    Some((u64::from_be_bytes(*at_ms), conversation, Seq(u64::from_be_bytes(*seq))))
+}
+
 /// Where a conversation stands in the list of a user's, by the [hour](hour_of) of its newest message, the newest first.
 pub fn listed(user: &UserId, hour: u32, chat: &ChatName) -> SmallVec<[u8; 96]> {
     joined(&[&listed_in(user, hour), chat.to_string().as_bytes()])
@@ -140,6 +158,10 @@ mod tests {
         let name = hidden(&alice, 1, &chat, Seq(3));
         assert_eq!(&name[..], b"alice/\0\0\0\x01g/hikers\0\0\0\0\0\0\0\0\x03");
         assert_eq!(hidden_seq(&name), Some(Seq(3)));
+        let name = expiry(2, &direct, Seq(3));
+        assert_eq!(&name[..], b"\0\0\0\0\0\0\0\x02d/alice/bob\0\0\0\0\0\0\0\0\x03");
+        assert_eq!(parse_expiry(&name), Some((2, direct.clone(), Seq(3))));
+        assert!(name < expiry(3, &direct, Seq(1)), "the earliest first");
         let place = listed(&alice, 1, &chat);
         assert_eq!(&place[..], b"alice/\xff\xff\xff\xfeg/hikers");
         assert_eq!(parse_listed(&alice, &place), Some((1, chat)));

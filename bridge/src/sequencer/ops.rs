@@ -38,6 +38,12 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
         Change::HideMessage { owner, life, chat, seq } => {
             batch.ordered_put(space::HIDDEN, &names::hidden(owner, *life, chat, *seq), &[]);
         }
+        Change::ExpireAt { at_ms, conversation, seq } => {
+            batch.ordered_put(space::EXPIRIES, &names::expiry(*at_ms, conversation, *seq), &[]);
+        }
+        Change::Expired { at_ms, conversation, seq } => {
+            batch.ordered_remove(space::EXPIRIES, &names::expiry(*at_ms, conversation, *seq));
+        }
         Change::ListChat { user, chat, from, to } => {
             if let Some(from) = from {
                 batch.ordered_remove(space::CHATS, &names::listed(user, *from, chat));
@@ -54,6 +60,7 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
         | Change::PutReceipt { .. }
         | Change::PutGroup { .. }
         | Change::PutMembership { .. }
+        | Change::SetTimer { .. }
         | Change::PutChat { .. }
         | Change::PutFate { .. }
         | Change::HideReads { .. } => {}

@@ -373,6 +373,6 @@ mod tests {
             (size_of::<Slot<UserId, User>>(), size_of::<Slot<ConversationId, Conversation>>());
         let ring = size_of::<Slot<(UserId, DeviceId), Ring>>();
         let receipt = size_of::<Slot<(UserId, ChatName), Receipt>>();
-        assert_eq!((user, conversation, ring, receipt), (176, 128, 184, 184));
+        assert_eq!((user, conversation, ring, receipt), (176, 136, 184, 184));
     }
 }

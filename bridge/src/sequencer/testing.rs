@@ -34,7 +34,11 @@ pub(super) fn caller(name: &str) -> Caller {
 pub(super) fn text(from: &str, to: &str, id: u64) -> Send {
     let client_msg_id = (id > 0).then(|| ClientMsgId::from_bytes(&id.to_be_bytes()).unwrap());
     let content = Bytes::from_static(b"\x12\x04\x0a\x02hi");
-    Send { caller: caller(from), to: ChatName::User(user(to)), message: Outgoing { client_msg_id, content } }
+    Send {
+        caller: caller(from),
+        to: ChatName::User(user(to)),
+        message: Outgoing { client_msg_id, content, expires_in_s: 0 },
+    }
 }
 
 pub(super) fn create(name: &str) -> CreateUser {

@@ -16,5 +16,7 @@ pub(crate) const RETAINED_EXPIRIES: u8 = 6;
 pub(crate) const CHATS: u8 = 8;
 /// Messages that users have taken away for themselves, by user, conversation and number.
 pub(crate) const HIDDEN: u8 = 9;
+/// When the time of messages is over: by Unix milliseconds, conversation and number.
+pub(crate) const EXPIRIES: u8 = 10;
 /// How much is retained, under the empty name: messages and bytes, big-endian.
 pub(crate) const RETAINED_TOTALS: u8 = 7;

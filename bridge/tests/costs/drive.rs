@@ -114,7 +114,8 @@ impl Drive {
                 let kind = Some(v1::body::Kind::Text("x".repeat(body)));
                 let content = v1::Send { body: Some(v1::Body { kind }), ..v1::Send::default() };
                 let client_msg_id = ClientMsgId::from_bytes(&self.sent.to_be_bytes()[2..]).ok();
-                let message = Outgoing { client_msg_id, content: content.encode_to_vec().into() };
+                let message =
+                    Outgoing { client_msg_id, content: content.encode_to_vec().into(), expires_in_s: 0 };
                 Send { caller: caller("alice", "u/bob/send"), to: ChatName::User(user("bob")), message }
                     .into()
             }

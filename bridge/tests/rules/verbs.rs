@@ -41,6 +41,10 @@ fn asks(verb: Verb, group: &str, as_json: bool) -> Vec<u8> {
         Verb::Pin => {
             encoded(&v1::PinMessage { conversation: chat(), seq: 2, pinned: as_json, request_id }, as_json)
         }
+        Verb::Timer => {
+            let seconds = 60 + u32::from(as_json);
+            encoded(&v1::SetTimer { conversation: chat(), seconds, request_id }, as_json)
+        }
         Verb::History => {
             encoded(&v1::History { conversation: chat(), request_id, ..v1::History::default() }, as_json)
         }

@@ -69,6 +69,7 @@ fn asks(row: &str, group: &str, secret: &str) -> (String, Vec<u8>) {
         "do/pin" => {
             v1::PinMessage { conversation: chat, seq: 2, pinned: true, request_id: 0 }.encode_to_vec()
         }
+        "do/timer" => v1::SetTimer { conversation: chat, seconds: 60, request_id: 0 }.encode_to_vec(),
         "do/history" => v1::History { conversation: chat, ..v1::History::default() }.encode_to_vec(),
         "do/group.update" => {
             v1::GroupUpdate { group: id, name: Some("Walkers".to_owned()), ..v1::GroupUpdate::default() }
@@ -155,5 +156,5 @@ async fn everybody_may_what_the_table_says_and_nothing_else() {
             }
         }
     }
-    assert_eq!(cases, 21 * 2 * 4, "the table has the rows it had");
+    assert_eq!(cases, 22 * 2 * 4, "the table has the rows it had");
 }

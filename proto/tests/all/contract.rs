@@ -129,6 +129,7 @@ fn round_trip(message: &str, example: &str) -> Result<Vec<u8>, json::JsonError> 
         History,
         Delete,
         PinMessage,
+        SetTimer,
         Settings,
         Chat,
         Sync,

@@ -23,6 +23,7 @@ fn deliver(content: &[u8], client_msg_id: Option<ClientMsgId>) -> Vec<u8> {
     let sender = UserId::parse("alice").unwrap();
     let conversation = ChatName::User(sender.clone());
     MessageEntry {
+        expires_at_ms: 0,
         conversation: &conversation,
         sender: &sender,
         seq: Seq(12),
@@ -59,6 +60,8 @@ fn the_reader_gets_what_the_sender_wrote_under_the_same_numbers() {
         edit: None,
         reaction: None,
         deletion: None,
+        timer: None,
+        expires_at_ms: 0,
         pin: None,
         gone: false,
         client_msg_id: Bytes::new(),

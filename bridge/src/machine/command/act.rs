@@ -4,15 +4,13 @@
 //! learns of it in order. What was said stays as it was, and readers show the newest of each; but of what is deleted for everyone nothing
 //! stays, in the conversation's log or in the inbox of anybody who was not given it yet.
 
-mod erase;
+pub(super) mod erase;
 
 use super::group::story::{Said, Story};
 use super::group::{Scene, not_a_member, not_an_admin};
+use super::pair::{Pair, Told};
 use super::reject::refuse;
-use super::send::append;
-use super::{Caller, Decision, Missing, View, own};
-use crate::entry::NewMessage;
-use crate::machine::places::Places;
+use super::{Caller, Decision, Missing, View};
 use crate::machine::record::{Edition, Fate};
 use crate::machine::stored::StoredMessage;
 use crate::machine::{Change, Env, Outcome};
@@ -60,60 +58,26 @@ impl Act {
     }
 
     fn with_user(&self, peer_id: &UserId, view: &impl View, env: &Env) -> Result<Decision, Missing> {
-        let me = &self.caller.user;
-        let conversation_id = ConversationId::direct(me, peer_id);
         let mut missing = Missing::default();
-        let user = missing.note(view.user(me));
-        let peer = missing.note(view.user(peer_id));
-        let conversation = missing.note(view.conversation(&conversation_id));
-        let fate = missing.note(view.fate(&conversation_id, self.seq));
-        let (Some(user), Some(peer), Some(conversation), Some(fate)) = (user, peer, conversation, fate)
-        else {
-            return Err(missing);
-        };
-        if !user.exists && !env.dev {
+        let pair = missing.note(Pair::load(view, &self.caller.user, peer_id));
+        let id = ConversationId::direct(&self.caller.user, peer_id);
+        let fate = missing.note(view.fate(&id, self.seq));
+        let (Some(pair), Some(fate)) = (pair, fate) else { return Err(missing) };
+        if !pair.user.exists && !env.dev {
             return self.refuse(view, super::group::removed());
         }
         // What was said before there was this user of the name is none of theirs.
-        let original = self.original.as_ref().filter(|original| original.time_ms >= user.since_ms);
+        let original = self.original.as_ref().filter(|original| original.time_ms >= pair.user.since_ms);
         let original = match self.check(original, fate, false, env) {
             Ok(Some(original)) => original,
             Ok(None) => return Ok(Decision::only(Outcome::Done)),
             Err(refusal) => return self.refuse(view, refusal),
         };
-        let seq = conversation.head.next();
-        let time_ms = env.now_ms.max(conversation.last_time_ms);
-        let to_self = me == peer_id;
-        let message = NewMessage {
-            chat: &self.chat,
-            sender: (!to_self).then_some(me),
-            seq,
-            prev_seq: None,
-            time_ms,
-            client_msg_id: None,
-            from_device: None,
-            content: &self.content,
-            whole: false,
-        };
         let mut changes = self.erased(view, original, fate)?;
-        // All of one's own devices see it, the one that did it as well: they have to agree.
-        changes.push(append(me, user, &message));
-        changes.extend(own::list(me, &self.chat, conversation, time_ms));
-        let gets_it = !to_self && peer.exists;
-        if gets_it {
-            let own_name = ChatName::User(me.clone());
-            let theirs = NewMessage { chat: &own_name, sender: None, ..message };
-            changes.push(append(peer_id, peer, &theirs));
-            changes.extend(own::list(peer_id, &own_name, conversation, time_ms));
-        }
-        let places = Places::direct(&conversation_id, |who| match who {
-            who if who == me => user.inbox_head + 1,
-            _ if gets_it => peer.inbox_head + 1,
-            _ => 0,
-        });
-        let message = StoredMessage::encode(me, time_ms, None, places.as_bytes(), &self.content);
-        changes.extend(self.becomes(&conversation_id, fate, Edition::new(seq, time_ms, &places)));
-        changes.push(Change::AppendMessage { conversation: conversation_id, seq, time_ms, message });
+        let expires_at_ms = self.expires_at_ms(original);
+        let Told { seq, time_ms, places } = pair.tell(&self.content, expires_at_ms, env, &mut changes);
+        changes.extend(self.becomes(&id, fate, Edition::new(seq, time_ms, &places)));
+        changes.extend(self.expires(&id, expires_at_ms, seq));
         Ok(Decision { changes, outcome: Outcome::Accepted { seq, time_ms } })
     }
 
@@ -146,10 +110,12 @@ impl Act {
         for change in self.erased(view, original, fate)? {
             story.change(change);
         }
-        let said = Said { sender: me, client_msg_id: None, content: &self.content };
+        let expires_at_ms = self.expires_at_ms(original);
+        let said = Said { sender: me, client_msg_id: None, expires_at_ms, content: &self.content };
         let seq = story.say(&said, &scene.group().members, |_, _, message| Some(message), &chat);
         let edition = Edition::new(seq, time_ms, story.places());
-        if let Some(change) = self.becomes(&conversation_id, fate, edition) {
+        let becomes = self.becomes(&conversation_id, fate, edition);
+        for change in becomes.into_iter().chain(self.expires(&conversation_id, expires_at_ms, seq)) {
             story.change(change);
         }
         Ok(Decision { changes: story.end()?, outcome: Outcome::Accepted { seq, time_ms } })
@@ -163,6 +129,7 @@ impl Act {
         governs: bool,
         env: &Env,
     ) -> Result<Option<&'a StoredMessage>, Refusal> {
+        let original = original.filter(|original| !original.has_expired(env.now_ms));
         let original = original.ok_or_else(no_such_message)?;
         let forbidden = |why: String| Err(Refusal::because(ErrorCode::Forbidden, why));
         let is_mine = original.sender == self.caller.user;
@@ -207,6 +174,20 @@ impl Act {
         }
         let conversation = ConversationId::named_by(&self.caller.user, &self.chat);
         erase::erase(view, &conversation, self.seq, original, fate)
+    }
+
+    /// What is said about a message is gone with it; that it was deleted or stands above the others stays.
+    fn expires_at_ms(&self, original: &StoredMessage) -> u64 {
+        match self.deed {
+            Deed::Edit | Deed::React => original.expires_at_ms,
+            Deed::Delete | Deed::Pin => 0,
+        }
+    }
+
+    /// What is to be done when its time is over. An edit goes with the message that it is about.
+    fn expires(&self, conversation: &ConversationId, at_ms: u64, seq: Seq) -> Option<Change> {
+        let conversation = conversation.clone();
+        (self.deed == Deed::React && at_ms > 0).then_some(Change::ExpireAt { at_ms, conversation, seq })
     }
 
     /// What becomes of the message.

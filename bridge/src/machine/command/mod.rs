@@ -8,14 +8,17 @@ mod act;
 mod attach;
 mod chat;
 mod delivered;
+mod expire;
 mod group;
 mod heads;
 mod hide;
 mod own;
+mod pair;
 mod read;
 mod reject;
 mod send;
 mod settings;
+mod timer;
 
 use super::{Decision, Missing, View};
 pub use account::{CreateUser, RemoveUser};
@@ -24,6 +27,7 @@ pub use attach::{Attach, Detach};
 use chasqui_proto::{ChatName, DeviceId, UserId};
 pub use chat::SetChat;
 pub use delivered::{Acknowledged, Delivered};
+pub use expire::Expire;
 pub use group::{
     GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave, GroupRemove, GroupRoles,
     InviteAction, NewSettings, NewText, Role,
@@ -35,6 +39,7 @@ pub use reject::Reject;
 pub use send::Send;
 pub use settings::SetUp;
 use std::sync::Arc;
+pub use timer::SetTimer;
 
 /// A command, with who asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +56,8 @@ pub enum Command {
     RemoveUser(RemoveUser),
     Act(Box<Act>),
     Hide(Hide),
+    SetTimer(SetTimer),
+    Expire(Box<Expire>),
     SetUp(SetUp),
     SetChat(Box<SetChat>),
     GroupCreate(Box<GroupCreate>),
@@ -196,7 +203,18 @@ macro_rules! into_command {
 }
 
 into_command!(Send, Delivered, Read, Reject, Attach, Detach, Heads, CreateUser, RemoveUser);
-into_command!(SetUp, Hide, GroupAdd, GroupRemove, GroupRoles, GroupLeave, GroupInvite, GroupJoin, GroupGet);
+into_command!(
+    SetUp,
+    Hide,
+    SetTimer,
+    GroupAdd,
+    GroupRemove,
+    GroupRoles,
+    GroupLeave,
+    GroupInvite,
+    GroupJoin,
+    GroupGet
+);
 
 impl From<Act> for Command {
     fn from(command: Act) -> Command {
@@ -207,6 +225,12 @@ impl From<Act> for Command {
 impl From<SetChat> for Command {
     fn from(command: SetChat) -> Command {
         Command::SetChat(Box::new(command))
+    }
+}
+
+impl From<Expire> for Command {
+    fn from(command: Expire) -> Command {
+        Command::Expire(Box::new(command))
     }
 }
 

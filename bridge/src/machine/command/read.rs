@@ -143,8 +143,12 @@ mod tests {
     /// alice and bob have exchanged ten messages.
     fn memory() -> Memory {
         let mut memory = Memory::with_users(&["alice", "bob"]);
-        memory.set_conversation("alice", "bob", Conversation { head: Seq(10), last_time_ms: 1 });
-        memory.set_conversation("alice", "alice", Conversation { head: Seq(10), last_time_ms: 1 });
+        memory.set_conversation("alice", "bob", Conversation { head: Seq(10), last_time_ms: 1, timer_s: 0 });
+        memory.set_conversation(
+            "alice",
+            "alice",
+            Conversation { head: Seq(10), last_time_ms: 1, timer_s: 0 },
+        );
         memory
     }
 

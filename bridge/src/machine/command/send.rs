@@ -5,7 +5,7 @@ use super::{Caller, Decision, Missing, View, group, own};
 use crate::entry::NewMessage;
 use crate::machine::places::Places;
 use crate::machine::record::{Conversation, RingItem, User};
-use crate::machine::stored::StoredMessage;
+use crate::machine::stored::NewStored;
 use crate::machine::{Change, Env, Outcome};
 use chasqui_proto::{ChatName, ConversationId, ErrorCode, Outgoing, Refusal, UserId};
 
@@ -61,6 +61,7 @@ impl Send {
         let time_ms = env.now_ms.max(conversation.last_time_ms);
         let id = self.message.client_msg_id.as_ref();
         let content = &self.message.content;
+        let expires_at_ms = conversation.deadline_ms(time_ms, self.message.expires_in_s);
         let mut changes = Vec::with_capacity(5);
         changes.extend(own::list(from, &self.to, conversation, time_ms));
         if !sender.exists {
@@ -75,6 +76,7 @@ impl Send {
             seq,
             prev_seq: None,
             time_ms,
+            expires_at_ms,
             client_msg_id: id,
             from_device: self.caller.device.as_ref().map(|device| (device, !self.caller.ack.has_number())),
             content,
@@ -103,7 +105,13 @@ impl Send {
             _ if gets_own => sender.inbox_head + 1,
             _ => 0,
         });
-        let message = StoredMessage::encode(from, time_ms, id, places.as_bytes(), content);
+        if expires_at_ms > 0 {
+            let conversation = conversation_id.clone();
+            changes.push(Change::ExpireAt { at_ms: expires_at_ms, conversation, seq });
+        }
+        let places = places.as_bytes();
+        let message = NewStored { sender: from, time_ms, client_msg_id: id, expires_at_ms, places, content };
+        let message = message.encode();
         changes.push(Change::AppendMessage { conversation: conversation_id, seq, time_ms, message });
         Ok(Decision { changes, outcome: Outcome::Accepted { seq, time_ms } })
     }
@@ -149,6 +157,7 @@ mod tests {
         NOW_MS, act, caller, chat, device, env, inbox_entries, is_quiet, old_caller, refused, user,
     };
     use crate::machine::command::{Ack, Attach, Read};
+    use crate::machine::stored::StoredMessage;
     use crate::machine::testing::Memory;
     use crate::machine::{Key, Told, decide};
     use bytes::Bytes;
@@ -158,7 +167,8 @@ mod tests {
     fn says(text: &str, id: Option<&[u8]>) -> Outgoing {
         let body = v1::Body { kind: Some(v1::body::Kind::Text(text.to_owned())) };
         let content = v1::Send { body: Some(body), ..v1::Send::default() }.encode_to_vec().into();
-        Outgoing { client_msg_id: id.map(|id| ClientMsgId::from_bytes(id).unwrap()), content }
+        let client_msg_id = id.map(|id| ClientMsgId::from_bytes(id).unwrap());
+        Outgoing { client_msg_id, content, expires_in_s: 0 }
     }
 
     fn send(caller: Caller, to: &str, id: Option<&[u8]>) -> Send {
@@ -178,7 +188,7 @@ mod tests {
 
     fn seen(entry: &Bytes, owner: &str, by: &str) -> Option<v1::Message> {
         let nothing = |_: &ConversationId, _| Ok::<_, std::convert::Infallible>(None);
-        match entry::render(entry, &user(owner), &device(by), nothing).unwrap() {
+        match entry::render(entry, &user(owner), &device(by), 0, nothing).unwrap() {
             Rendered::Skip => None,
             Rendered::Event(event) => match v1::Event::decode(event).unwrap().event {
                 Some(v1::event::Event::Message(message)) => Some(message),

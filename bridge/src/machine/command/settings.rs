@@ -66,7 +66,7 @@ mod tests {
             for entry in inbox_entries(&decision, "alice") {
                 let nothing = |_: &ConversationId, _| Ok::<_, std::convert::Infallible>(None);
                 let Rendered::Event(event) =
-                    entry::render(entry, &user("alice"), &device("phone"), nothing).unwrap()
+                    entry::render(entry, &user("alice"), &device("phone"), 0, nothing).unwrap()
                 else {
                     panic!("skipped")
                 };

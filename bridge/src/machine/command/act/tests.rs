@@ -9,6 +9,7 @@ use crate::machine::command::{
     Acknowledged, Attach, CreateUser, Delivered, GroupCreate, GroupEdit, GroupLeave, GroupRemove,
     NewSettings, NewText, RemoveUser, Send,
 };
+use crate::machine::places::Places;
 use crate::machine::record::{Conversation, Settings};
 use crate::machine::testing::Memory;
 use crate::machine::{Told, stored};
@@ -25,6 +26,7 @@ fn said_by(sender: &str, time_ms: u64) -> StoredMessage {
         sender: user(sender),
         time_ms,
         client_msg_id: None,
+        expires_at_ms: 0,
         places: Bytes::new(),
         content: Bytes::new(),
     }
@@ -43,7 +45,7 @@ fn acts(by: &str, on: ChatName, deed: Deed) -> Act {
 /// alice and bob have exchanged ten messages, and are in a group with carol, of five.
 fn memory() -> Memory {
     let mut memory = Memory::with_users(&["alice", "bob", "carol", "dave"]);
-    memory.set_conversation("alice", "bob", Conversation { head: Seq(10), last_time_ms: 1 });
+    memory.set_conversation("alice", "bob", Conversation { head: Seq(10), last_time_ms: 1, timer_s: 0 });
     let create = GroupCreate {
         caller: caller("alice", "phone"),
         group: chasqui_proto::GroupId::parse("hikers").unwrap(),
@@ -69,7 +71,7 @@ impl Act {
 
 fn shown(entry: &Bytes, owner: &str) -> v1::Message {
     let nothing = |_: &ConversationId, _| Ok::<_, std::convert::Infallible>(None);
-    match entry::render(entry, &user(owner), &device("phone"), nothing).unwrap() {
+    match entry::render(entry, &user(owner), &device("phone"), 0, nothing).unwrap() {
         Rendered::Event(event) => match v1::Event::decode(event).unwrap().event {
             Some(v1::event::Event::Message(message)) => message,
             other => panic!("not a message: {other:?}"),
@@ -210,7 +212,11 @@ fn edited() -> Memory {
     let send = Send {
         caller: caller("alice", "phone"),
         to: chat("bob"),
-        message: Outgoing { client_msg_id: None, content: Bytes::from_static(b"\x12\x03\x0a\x01x") },
+        message: Outgoing {
+            client_msg_id: None,
+            content: Bytes::from_static(b"\x12\x03\x0a\x01x"),
+            expires_in_s: 0,
+        },
     };
     act(&mut memory, send, &env());
     act(&mut memory, about_first("alice", "bob", Deed::Edit), &env());
@@ -235,7 +241,7 @@ fn erased(decision: &Decision) -> Vec<(String, u64, u64)> {
     let nothing = |_: &ConversationId, _| Ok::<_, std::convert::Infallible>(None);
     let erased = |change: &Change| match change {
         Change::EraseEntry { user: owner, position, entry } => {
-            let Rendered::Event(event) = entry::render(entry, owner, &device("phone"), nothing).unwrap()
+            let Rendered::Event(event) = entry::render(entry, owner, &device("phone"), 0, nothing).unwrap()
             else {
                 panic!("skipped")
             };

@@ -41,7 +41,8 @@ pub(in super::super) fn decide(
     let chat = ChatName::Group(group_id.clone());
     let mut story = Story::begin(view, group_id, scene.conversation, env);
     let time_ms = story.time_ms();
-    let said = Said { sender: from, client_msg_id: id, content: &send.message.content };
+    let expires_at_ms = scene.conversation.deadline_ms(time_ms, send.message.expires_in_s);
+    let said = Said { sender: from, client_msg_id: id, expires_at_ms, content: &send.message.content };
     let from_device = send.caller.device.as_ref().map(|device| (device, !send.caller.ack.has_number()));
     let seq = story.say(
         &said,
@@ -55,6 +56,9 @@ pub(in super::super) fn decide(
         &chat,
     );
     story.of(from, |membership| membership.sent = seq);
+    if expires_at_ms > 0 {
+        story.change(Change::ExpireAt { at_ms: expires_at_ms, conversation: conversation_id.clone(), seq });
+    }
     if let Some((_, device, id)) = ring {
         let item = RingItem { conversation: conversation_id, id: *id, seq, time_ms };
         story.change(Change::PushRing { user: from.clone(), device: device.clone(), item });

@@ -7,7 +7,7 @@ use crate::machine::command::own::list;
 use crate::machine::command::{Missing, View};
 use crate::machine::places::Places;
 use crate::machine::record::{Conversation, Group, Member, Membership, User};
-use crate::machine::stored::{self, StoredMessage};
+use crate::machine::stored::{self, NewStored};
 use crate::machine::{Change, Env};
 use chasqui_proto::{ChatName, ClientMsgId, ConversationId, GroupId, Seq, UserId, v1};
 
@@ -33,6 +33,8 @@ pub(in super::super) struct Said<'a> {
     pub(in super::super) sender: &'a UserId,
     /// The sending device's id for it.
     pub(in super::super) client_msg_id: Option<&'a ClientMsgId>,
+    /// When it is gone for everyone, in Unix milliseconds; 0 for never.
+    pub(in super::super) expires_at_ms: u64,
     /// What.
     pub(in super::super) content: &'a [u8],
 }
@@ -101,7 +103,8 @@ impl<'a, V: View> Story<'a, V> {
         // An entry for each, the message, and what becomes of its sender.
         self.changes.reserve(readers.len() + 3);
         let mut places = Places::default();
-        let said_last = Conversation { head: self.head, last_time_ms: self.last_time_ms };
+        let said_last =
+            Conversation { head: self.head, last_time_ms: self.last_time_ms, ..Conversation::default() };
         for reader in readers {
             let Some(user) = self.missing.note(self.view.user(&reader.user)) else { continue };
             if !is_alive(reader, user, self.dev) {
@@ -113,6 +116,7 @@ impl<'a, V: View> Story<'a, V> {
                 seq,
                 prev_seq: None,
                 time_ms,
+                expires_at_ms: said.expires_at_ms,
                 client_msg_id: None,
                 from_device: None,
                 content: said.content,
@@ -127,8 +131,15 @@ impl<'a, V: View> Story<'a, V> {
                 self.changes.push(Change::AppendInbox { user: reader.user.clone(), position, entry });
             }
         }
-        let message =
-            StoredMessage::encode(said.sender, time_ms, said.client_msg_id, places.as_bytes(), said.content);
+        let message = NewStored {
+            sender: said.sender,
+            time_ms,
+            client_msg_id: said.client_msg_id,
+            expires_at_ms: said.expires_at_ms,
+            places: places.as_bytes(),
+            content: said.content,
+        };
+        let message = message.encode();
         self.places = places;
         let conversation = ConversationId::Group(self.id.clone());
         self.changes.push(Change::AppendMessage { conversation, seq, time_ms, message });
@@ -152,7 +163,7 @@ impl<'a, V: View> Story<'a, V> {
         let content = content(change, None);
         let chat = ChatName::Group(self.id.clone());
         self.say(
-            &Said { sender, client_msg_id: None, content: &content },
+            &Said { sender, client_msg_id: None, expires_at_ms: 0, content: &content },
             readers,
             |_, _, all| Some(all),
             &chat,
@@ -192,7 +203,12 @@ impl<'a, V: View> Story<'a, V> {
                 Some(NewMessage { prev_seq: *prev_seq, content: &for_newcomers, whole: true, ..message })
             }
         };
-        self.say(&Said { sender, client_msg_id: None, content: &for_all }, &group.members, entry, &chat)
+        self.say(
+            &Said { sender, client_msg_id: None, expires_at_ms: 0, content: &for_all },
+            &group.members,
+            entry,
+            &chat,
+        )
     }
 
     /// All of it.

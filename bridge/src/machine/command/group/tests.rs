@@ -85,7 +85,12 @@ fn says(caller: Caller, text: &str, id: Option<&[u8]>) -> Command {
     let body = v1::Body { kind: Some(v1::body::Kind::Text(text.to_owned())) };
     let content = v1::Send { body: Some(body), ..v1::Send::default() }.encode_to_vec().into();
     let client_msg_id = id.map(|id| ClientMsgId::from_bytes(id).unwrap());
-    Send { caller, to: ChatName::Group(hikers()), message: Outgoing { client_msg_id, content } }.into()
+    Send {
+        caller,
+        to: ChatName::Group(hikers()),
+        message: Outgoing { client_msg_id, content, expires_in_s: 0 },
+    }
+    .into()
 }
 
 fn post(by: &str) -> Command {
@@ -127,7 +132,7 @@ fn shown(decision: &Decision) -> BTreeMap<String, Vec<v1::Message>> {
         if let Change::AppendInbox { user, entry, .. } = change {
             let fetch =
                 |_: &ConversationId, seq| Ok::<_, std::convert::Infallible>(content_in(decision, seq));
-            if let Rendered::Event(event) = entry::render(entry, user, &device("tablet"), fetch).unwrap() {
+            if let Rendered::Event(event) = entry::render(entry, user, &device("tablet"), 0, fetch).unwrap() {
                 match v1::Event::decode(event).unwrap().event {
                     Some(v1::event::Event::Message(message)) => {
                         shown.entry(user.to_string()).or_default().push(message);

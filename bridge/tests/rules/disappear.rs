@@ -1,0 +1,158 @@
+//! Messages that disappear: at their time they are not to be read any more, by anybody, and after that there is nothing of them.
+
+use crate::support::*;
+use chasqui_broker::codec::{ReasonCode, Version};
+use chasqui_proto::limits::TIMER_MAX_S;
+use chasqui_proto::v1::{self, ErrorCode};
+use chasqui_storage::LogId;
+use prost::Message as _;
+use std::time::Duration;
+
+fn for_a_while(text: &str, seconds: u32) -> Vec<u8> {
+    let body = Some(v1::Body { kind: Some(v1::body::Kind::Text(text.to_owned())) });
+    v1::Send { body, expires_in_s: seconds, ..v1::Send::default() }.encode_to_vec()
+}
+
+fn timer(conversation: &str, seconds: u32) -> Vec<u8> {
+    v1::SetTimer { conversation: conversation.to_owned(), seconds, request_id: 0 }.encode_to_vec()
+}
+
+async fn does(client: &mut Client, topic: &str, payload: &[u8]) {
+    let ack = client.publish(topic, payload).await;
+    assert_eq!(ack.reason, ReasonCode::Success, "{topic}: {:?}", reason_of(&ack));
+}
+
+async fn history(client: &mut Client, conversation: &str) -> Vec<v1::Message> {
+    let query =
+        v1::History { conversation: conversation.to_owned(), request_id: 1, ..v1::History::default() };
+    let reply = client.ask("do/history", &query.encode_to_vec()).await;
+    assert_eq!(reply.code(), ErrorCode::Ok);
+    reply.messages
+}
+
+/// Whether a text stands anywhere in a log of the store.
+fn stands_in(service: &Service, log: &str, text: &str) -> bool {
+    let entries = service.server().storage().reader().read_log(&LogId::new(log), 0, 1_000, usize::MAX);
+    entries.unwrap().iter().any(|(_, entry)| entry.windows(text.len()).any(|part| part == text.as_bytes()))
+}
+
+#[tokio::test]
+async fn at_its_time_a_message_is_gone_for_all() {
+    both(|version| async move {
+        for long in [false, true] {
+            let mut service = Service::start().await;
+            let secret = if long { "the secret ".repeat(50) } else { "the secret".to_owned() };
+            let away = service.device(version, "bob", "phone").await;
+            away.disconnect().await;
+            let tablet = service.device(version, "alice", "tablet").await;
+            tablet.disconnect().await;
+            let mut alice = service.asker(version, "alice").await;
+            let mut bob = service.asker(version, "bob").await;
+            does(&mut alice, "u/bob/send", &for_a_while(&secret, 60)).await;
+            let body = Some(v1::Body { kind: Some(v1::body::Kind::Text(format!("{secret}!"))) });
+            let edit = v1::Edit { conversation: "u/bob".to_owned(), seq: 1, body, ..v1::Edit::default() };
+            does(&mut alice, "do/edit", &edit.encode_to_vec()).await;
+            alice.tell("bob", "for ever").await;
+            let shown = history(&mut bob, "u/alice").await;
+            assert_eq!(text_of(&shown[0]), Some(&*secret));
+            let lives_ms = shown[0].expires_at_ms - shown[0].time_ms;
+            assert_eq!((lives_ms, shown[1].expires_at_ms - shown[0].time_ms), (60_000, 60_000));
+            assert_eq!(shown[2].expires_at_ms, 0);
+            // The time passes while the server is off, as well.
+            service.stop().await;
+            service.clock.advance(Duration::from_secs(61));
+            service.resume().await;
+            (alice, bob) = (service.asker(version, "alice").await, service.asker(version, "bob").await);
+            for (client, conversation) in [(&mut alice, "u/bob"), (&mut bob, "u/alice")] {
+                let shown = history(client, conversation).await;
+                assert_eq!(shown.iter().map(|message| message.gone).collect::<Vec<_>>(), [true, true, false]);
+                assert!(
+                    shown[0].body.is_none() && shown[1].edit.as_ref().is_none_or(|edit| edit.body.is_none())
+                );
+            }
+            let sync = v1::Sync { request_id: 1, ..v1::Sync::default() };
+            assert_eq!(bob.ask("do/sync", &sync.encode_to_vec()).await.chats[0].unread, 1);
+            let mut taken = service.kept(version, "bob", "phone").await.drain_all().await;
+            taken.extend(service.kept(version, "alice", "tablet").await.drain_all().await);
+            let gone = taken.iter().filter(
+                |publish| matches!(event(publish).event, Some(v1::event::Event::Gone(gone)) if gone.seq < 3),
+            );
+            assert_eq!((taken.len(), gone.count()), (6, 4), "both of it, for both");
+            // Before long there is nothing of it.
+            let logs = ["c/d/alice/bob", "in/alice", "in/bob"];
+            while logs.iter().any(|log| stands_in(&service, log, "the secret")) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert!(stands_in(&service, "c/d/alice/bob", "for ever"));
+        }
+    })
+    .await;
+}
+
+/// A device that is connected, and has not taken it, is not given it any more.
+#[tokio::test]
+async fn what_waits_for_a_device_past_its_time_is_not_given_to_it() {
+    both(|version| async move {
+        let service = Service::start().await;
+        let away = service.device(version, "bob", "phone").await;
+        away.disconnect().await;
+        let mut alice = service.publisher(version, "alice").await;
+        service.clock.stand_still();
+        does(&mut alice, "u/bob/send", &for_a_while("the secret", 5)).await;
+        service.clock.advance(Duration::from_millis(4_999));
+        let mut phone = service.kept(version, "bob", "phone").await;
+        let in_time = message(&phone.message().await);
+        assert_eq!(text_of(&in_time), Some("the secret"));
+        drop(phone);
+        service.clock.advance(Duration::from_millis(1));
+        let mut phone = service.kept(version, "bob", "phone").await;
+        let gone = event(&phone.take().await).event;
+        assert_eq!(
+            gone,
+            Some(v1::event::Event::Gone(v1::Gone { conversation: "u/alice".to_owned(), seq: 1 }))
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_conversation_has_a_timer_that_both_sides_know() {
+    both(|version| async move {
+        let service = Service::start().await;
+        let mut alice = service.asker(version, "alice").await;
+        let mut bob = service.device(version, "bob", "phone").await;
+        alice.tell("bob", "before").await;
+        does(&mut alice, "do/timer", &timer("u/bob", 3_600)).await;
+        alice.tell("bob", "after").await;
+        does(&mut alice, "u/bob/send", &for_a_while("shorter", 60)).await;
+        does(&mut alice, "u/bob/send", &for_a_while("not longer", 7_200)).await;
+        does(&mut alice, "do/timer", &timer("u/bob", 3_600)).await;
+        does(&mut alice, "do/timer", &timer("u/bob", 0)).await;
+        let taken: Vec<v1::Message> = bob.drain_all().await.iter().map(message).collect();
+        let lives = |message: &v1::Message| match message.expires_at_ms {
+            0 => 0,
+            at_ms => (at_ms - message.time_ms) / 1_000,
+        };
+        assert_eq!(taken.iter().map(lives).collect::<Vec<_>>(), [0, 0, 3_600, 60, 3_600, 0]);
+        assert_eq!(taken[1].timer, Some(v1::Timer { seconds: 3_600 }));
+        assert_eq!(taken[5].timer, Some(v1::Timer { seconds: 0 }));
+        does(&mut alice, "do/timer", &timer("u/bob", 7)).await;
+        let sync = v1::Sync { request_id: 1, ..v1::Sync::default() };
+        assert_eq!(alice.ask("do/sync", &sync.encode_to_vec()).await.chats[0].timer_s, 7);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_time_that_is_too_long_is_refused() {
+    let service = Service::start().await;
+    let mut alice = service.publisher(Version::V5, "alice").await;
+    alice.tell("bob", "hello").await;
+    for (topic, payload) in
+        [("u/bob/send", for_a_while("hello", TIMER_MAX_S + 1)), ("do/timer", timer("u/bob", TIMER_MAX_S + 1))]
+    {
+        let ack = alice.publish(topic, &payload).await;
+        let reason = reason_of(&ack).unwrap_or_default();
+        assert!(reason.starts_with("INVALID_PAYLOAD: ") && reason.contains("seconds"), "{topic}: {reason}");
+    }
+}
