@@ -31,6 +31,7 @@
 //!     seq: Seq(12),
 //!     prev_seq: Seq(11),
 //!     time_ms: 1_767_225_600_000,
+//!     expires_at_ms: 0,
 //!     client_msg_id: None,
 //!     content: &sent.content,
 //! };
