@@ -5,7 +5,7 @@
 use chasqui_bridge::entry;
 use chasqui_bridge::machine::command::{Acknowledged, Attach, CreateUser, Delivered, Send};
 use chasqui_bridge::machine::{
-    Ack, Caller, Command, Conversation, Group, Key, Membership, Receipt, Record, Ring, User,
+    Ack, Caller, Command, Conversation, Group, Key, Membership, Receipt, Record, Ring, Tie, User,
 };
 use chasqui_bridge::sequencer::{Committed, Core, NewItem, Request, Sink, Source, Unanswered};
 use chasqui_proto::{ChatName, ClientMsgId, DeviceId, Outgoing, UserId};
@@ -74,6 +74,7 @@ fn never_written(key: &Key) -> Record {
         Key::Receipt { .. } => Record::Receipt(Receipt::default()),
         Key::Group(_) => Record::Group(Group::default()),
         Key::Membership(..) => Record::Membership(Membership::default()),
+        Key::Tie(..) => Record::Tie(Tie::default()),
     }
 }
 

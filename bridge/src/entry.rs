@@ -156,6 +156,15 @@ pub fn settings(position: u64, settings: v1::Settings) -> Bytes {
     out.into()
 }
 
+/// The entry at `position` that tells a user's devices what somebody is to their user now, as stored.
+pub fn tie(position: u64, tie: v1::Tie) -> Bytes {
+    let event = v1::Event { position, event: Some(v1::event::Event::Tie(tie)) };
+    let mut out = Vec::with_capacity(2 + event.encoded_len());
+    put_header(&mut out, 0, None);
+    event.encode(&mut out).expect("a Vec grows as needed");
+    out.into()
+}
+
 fn put_header(out: &mut Vec<u8>, flags: u8, device: Option<&DeviceId>) {
     out.extend_from_slice(&[VERSION, flags]);
     if let Some(device) = device {

@@ -12,6 +12,8 @@ mod acts;
 mod chat_complaints;
 #[path = "rules/complaints.rs"]
 mod complaints;
+#[path = "rules/contacts.rs"]
+mod contacts;
 #[path = "rules/delivered.rs"]
 mod delivered;
 #[path = "rules/durability.rs"]

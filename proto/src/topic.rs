@@ -199,11 +199,21 @@ pub enum Verb {
     GroupJoin,
     /// `do/group.get`, a [`GroupNamed`](crate::v1::GroupNamed).
     GroupGet,
+    /// `do/contact.add`, a [`ContactUsers`](crate::v1::ContactUsers).
+    ContactAdd,
+    /// `do/contact.remove`, a [`ContactUsers`](crate::v1::ContactUsers).
+    ContactRemove,
+    /// `do/block`, a [`BlockUser`](crate::v1::BlockUser).
+    Block,
+    /// `do/unblock`, a [`BlockUser`](crate::v1::BlockUser).
+    Unblock,
+    /// `do/contacts`, a [`ContactList`](crate::v1::ContactList).
+    Contacts,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::Read,
         Self::Played,
         Self::Edit,
@@ -221,6 +231,11 @@ impl Verb {
         Self::GroupInvite,
         Self::GroupJoin,
         Self::GroupGet,
+        Self::ContactAdd,
+        Self::ContactRemove,
+        Self::Block,
+        Self::Unblock,
+        Self::Contacts,
     ];
 
     /// The verb in the topic.
@@ -243,6 +258,11 @@ impl Verb {
             Self::GroupInvite => "group.invite",
             Self::GroupJoin => "group.join",
             Self::GroupGet => "group.get",
+            Self::ContactAdd => "contact.add",
+            Self::ContactRemove => "contact.remove",
+            Self::Block => "block",
+            Self::Unblock => "unblock",
+            Self::Contacts => "contacts",
         }
     }
 
@@ -262,6 +282,9 @@ impl Verb {
             Self::GroupLeave | Self::GroupGet => "GroupNamed",
             Self::GroupInvite => "GroupInvite",
             Self::GroupJoin => "GroupJoin",
+            Self::ContactAdd | Self::ContactRemove => "ContactUsers",
+            Self::Block | Self::Unblock => "BlockUser",
+            Self::Contacts => "ContactList",
         }
     }
 

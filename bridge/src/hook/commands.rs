@@ -1,5 +1,6 @@
 //! From a publish to a command, and from its outcome to an acknowledgement.
 
+use super::contacts::ContactsAsked;
 use super::history::Query;
 use super::replies::ReplyTo;
 use super::typing::Typing;
@@ -35,25 +36,33 @@ pub(super) enum Wish {
     /// Something to be passed on at once; the token names it to its connection.
     Typing(u64, Typing),
     /// Something to be read at once.
-    History(HistoryAsked),
+    Look(Look),
 }
 
-/// A page of what was said that somebody asks for.
-pub(super) struct HistoryAsked {
+/// A page that is read from what is stored.
+pub(super) enum Page {
+    /// Of what was said.
+    History(Query),
+    /// Of the user's contacts and of whom they block.
+    Contacts(ContactsAsked),
+}
+
+/// A page that somebody asks for.
+pub(super) struct Look {
     /// Who asks.
     pub(super) caller: Caller,
     /// For what.
-    pub(super) query: Query,
+    pub(super) page: Page,
     /// Names it to its connection.
     pub(super) token: u64,
     /// Where the page goes; nowhere, if nobody said.
     pub(super) reply_to: Option<ReplyTo>,
 }
 
-impl HistoryAsked {
+impl Look {
     /// It is refused: its sender is to hear of it as of every refusal.
     pub(super) fn refused(self, refusal: Refusal) -> Asked {
-        let HistoryAsked { caller, token, reply_to, .. } = self;
+        let Look { caller, token, reply_to, .. } = self;
         Asked { command: Reject { caller, client_msg_id: None, refusal }.into(), token, reply_to }
     }
 }
@@ -82,11 +91,11 @@ pub(super) fn wish(
         Some(ParsedTopic { json, topic: Topic::Do(verb) }) => {
             let (asks, request_id) = verbs::read(reader, verb, json, &message.payload, &caller)?;
             let reply_to = ReplyTo::of(&caller.user, caller.device.as_ref(), &message, request_id)?;
+            let look = |page, reply_to| Wish::Look(Look { caller: caller.clone(), page, token, reply_to });
             Ok(match asks {
                 Asks::Command(command) => Wish::Command(Asked { command, token, reply_to }),
-                Asks::History(query) => {
-                    Wish::History(HistoryAsked { caller: caller.clone(), query, token, reply_to })
-                }
+                Asks::History(query) => look(Page::History(query), reply_to),
+                Asks::Contacts(asked) => look(Page::Contacts(asked), reply_to),
             })
         }
         Some(ParsedTopic { json, topic }) => {

@@ -11,6 +11,7 @@ mod asks;
 mod chance;
 mod commands;
 mod connections;
+mod contacts;
 mod grants;
 mod groups;
 mod history;
@@ -47,12 +48,12 @@ use chasqui_broker::store::{SessionKey, StoreError};
 use chasqui_proto::filter::{FilterScope, ParsedFilter, Reader as Subscriber};
 use chasqui_proto::{ChatName, DeviceId, ErrorCode, ParsedTopic, UserId};
 use chasqui_storage::{Batch, Poisoned, Reader};
-use commands::{HistoryAsked, Wish};
+use commands::{Look, Page, Wish};
 use connections::Connections;
 use grants::{GrantAll, Wanted, grant_other};
 use ops::origin_of;
 use parking_lot::{Mutex, RwLock};
-use replies::ReplyTo;
+use replies::{Found, ReplyTo};
 use std::sync::{Arc, OnceLock, Weak};
 use typing::{Repeats, Typing};
 
@@ -159,7 +160,12 @@ impl ChatHook {
             return;
         }
         match &typing.to {
-            ChatName::User(to) => self.signal(from, typing, to),
+            ChatName::User(to) if !self.connections.has(to) => {}
+            ChatName::User(to) => match contacts::blocks(&self.reader, to, from) {
+                Ok(true) => {}
+                Ok(false) => self.signal(from, typing, to),
+                Err(error) => tracing::error!("whom a user blocks could not be read: {error}"),
+            },
             ChatName::Group(group) => {
                 match groups::others(&self.reader, group, from, |user| self.connections.has(user)) {
                     Ok(others) => others.iter().for_each(|member| self.signal(from, typing, member)),
@@ -180,20 +186,30 @@ impl ChatHook {
     }
 
     /// Gives a connection the page it asks for; what cannot be given is refused.
-    fn look_up(&self, client: &Client, asked: HistoryAsked) -> Option<commands::Asked> {
-        let page = match history::read(&self.reader, &asked.caller.user, &asked.query) {
-            Ok(Ok(page)) => page,
-            Ok(Err(refusal)) => return Some(asked.refused(refusal)),
-            Err(error) => {
-                tracing::error!("what was said could not be read: {error}");
-                return Some(asked.refused(ErrorCode::Internal.into()));
+    fn look_up(&self, client: &Client, look: Look) -> Option<commands::Asked> {
+        let user = &look.caller.user;
+        let found = match &look.page {
+            Page::History(query) => {
+                history::read(&self.reader, user, query).map(|page| page.map(Found::History))
+            }
+            Page::Contacts(asked) => {
+                contacts::read(&self.reader, user, asked).map(|page| Ok(Found::Contacts(page)))
             }
         };
-        if let Some(reply_to) = asked.reply_to {
-            reply_to.send_page(client, &page);
+        match found {
+            Ok(Ok(found)) => {
+                if let Some(reply_to) = look.reply_to {
+                    reply_to.send_found(client, found);
+                }
+                done_at_once(client, look.token);
+                None
+            }
+            Ok(Err(refusal)) => Some(look.refused(refusal)),
+            Err(error) => {
+                tracing::error!("a page could not be read: {error}");
+                Some(look.refused(ErrorCode::Internal.into()))
+            }
         }
-        done_at_once(client, asked.token);
-        None
     }
 
     /// Asks the machine, and goes on with its answer on the commit thread.
@@ -335,7 +351,7 @@ impl Hook for ChatHook {
                     done_at_once(client, token);
                     None
                 }
-                Wish::History(asked) => self.look_up(client, asked),
+                Wish::Look(look) => self.look_up(client, look),
             };
             let Some(commands::Asked { command, token, reply_to }) = asked else { continue };
             let token = match reply_to {

@@ -4,6 +4,7 @@
 //! `u/{me}/d/{device}/reply`. The reply is JSON where its topic is under `json/`. It goes to the connection that asked and to nobody else, while it
 //! lasts: what matters is in the store, and the same command may be asked again.
 
+use super::contacts::ContactsPage;
 use super::history::Page;
 use crate::machine::Outcome;
 use bytes::Bytes;
@@ -20,6 +21,14 @@ const REPLY_MESSAGES: u32 = 19;
 
 /// Under this, payloads are proto3 JSON.
 const JSON_ROOT: &str = "json/";
+
+/// A page that was read.
+pub(super) enum Found {
+    /// Of what was said.
+    History(Page),
+    /// Of contacts and of whom one blocks.
+    Contacts(ContactsPage),
+}
 
 /// Where a command is to be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,16 +94,19 @@ impl ReplyTo {
             },
             _ => done,
         };
-        let payload: Bytes = match self.json.then(|| json::encode(&reply)) {
-            None => reply.encode_to_vec().into(),
-            Some(Ok(json)) => json.into(),
-            Some(Err(error)) => return cannot_be_json(&error),
-        };
-        self.send_payload(client, payload);
+        self.send_reply(client, &reply);
+    }
+
+    /// Gives the connection what it asked to see.
+    pub(super) fn send_found(self, client: &Client, found: Found) {
+        match found {
+            Found::History(page) => self.send_page(client, &page),
+            Found::Contacts(page) => self.send_contacts(client, page),
+        }
     }
 
     /// Gives the connection the page it asked for, its messages as their senders encoded them.
-    pub(super) fn send_page(self, client: &Client, page: &Page) {
+    fn send_page(self, client: &Client, page: &Page) {
         let reply = v1::Reply {
             request_id: self.request_id,
             code: ErrorCode::Ok.into(),
@@ -113,6 +125,27 @@ impl ReplyTo {
             };
         }
         self.send_payload(client, payload.into());
+    }
+
+    /// Gives the connection the page of contacts it asked for.
+    fn send_contacts(self, client: &Client, page: ContactsPage) {
+        let reply = v1::Reply {
+            request_id: self.request_id,
+            code: ErrorCode::Ok.into(),
+            more: page.more,
+            ties: page.ties,
+            ..v1::Reply::default()
+        };
+        self.send_reply(client, &reply);
+    }
+
+    fn send_reply(self, client: &Client, reply: &v1::Reply) {
+        let payload: Bytes = match self.json.then(|| json::encode(reply)) {
+            None => reply.encode_to_vec().into(),
+            Some(Ok(json)) => json.into(),
+            Some(Err(error)) => return cannot_be_json(&error),
+        };
+        self.send_payload(client, payload);
     }
 
     fn send_payload(self, client: &Client, payload: Bytes) {

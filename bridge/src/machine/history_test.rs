@@ -4,7 +4,7 @@ use super::command::tests::{caller, chat, device, user};
 use super::command::{
     Acknowledged, Act, Attach, Caller, CreateUser, Delivered, Detach, GroupAdd, GroupCreate, GroupEdit,
     GroupJoin, GroupLeave, GroupRemove, GroupRoles, NewSettings, NewText, Original, Read, RemoveUser, Role,
-    Send, SetUp,
+    Send, SetTies, SetUp, What as Tied,
 };
 use super::record::{Members, Settings};
 use super::testing::Memory;
@@ -41,6 +41,7 @@ enum What {
     Group(InGroup),
     Act(bool),
     Hide(bool),
+    Tie(Tied),
 }
 
 /// What somebody does about the one group there is.
@@ -93,6 +94,8 @@ fn step() -> impl Strategy<Value = Step> {
         12 => in_group().prop_map(What::Group),
         2 => any::<bool>().prop_map(What::Act),
         1 => any::<bool>().prop_map(What::Hide),
+        2 => any::<bool>().prop_map(|is| What::Tie(Tied::Contact(is))),
+        2 => any::<bool>().prop_map(|is| What::Tie(Tied::Blocked(is))),
     ];
     let name = || prop::sample::select(&USERS[..]);
     (name(), prop::sample::select(&DEVICES[..]), name(), 0u64..12, 0u64..2_000, what).prop_map(
@@ -138,9 +141,15 @@ impl Told {
             What::Remove => RemoveUser { user: user(step.user) }.into(),
             What::Group(what) => self.in_group(step, what),
             What::Hide(hides) => {
-                SetUp { caller: caller(step.user, step.device), hide_reads: Some(hides) }.into()
+                SetUp { caller: caller(step.user, step.device), hide_reads: Some(hides), presence: None }
+                    .into()
             }
             What::Act(edit) => self.act(step, chat(step.peer), edit),
+            What::Tie(what) => {
+                let others = USERS.iter().filter(|name| **name != step.user).map(|name| user(name));
+                let some = others.take(1 + step.number as usize % 2);
+                SetTies { caller: caller(step.user, step.device), users: some.collect(), what }.into()
+            }
         }
     }
 
@@ -204,7 +213,9 @@ impl Told {
                     (message.conversation == "g/hikers").then_some(message.seq)
                 }
                 v1::event::Event::Gone(gone) => (gone.conversation == "g/hikers").then_some(gone.seq),
-                v1::event::Event::Rejected(_) | v1::event::Event::Settings(_) => None,
+                v1::event::Event::Rejected(_) | v1::event::Event::Settings(_) | v1::event::Event::Tie(_) => {
+                    None
+                }
             },
         };
         inbox.iter().filter_map(seq).collect()
@@ -261,6 +272,22 @@ fn check_users(before: &Memory, after: &Memory) {
         for device in &is.devices {
             assert!(is.trimmed <= device.acked && device.acked <= is.floor, "{name}'s {:?}", device.id);
         }
+    }
+}
+
+fn check_ties(after: &Memory) {
+    for owner in USERS {
+        let theirs = after.user(owner);
+        let kept = |other: &str| {
+            let tie = after.tie(owner, other);
+            tie.life == theirs.lives && tie.is_kept()
+        };
+        assert_eq!(
+            USERS.into_iter().filter(|other| kept(other)).count(),
+            theirs.ties as usize,
+            "{owner}: as many as are kept"
+        );
+        assert!(!kept(owner), "nobody is anything to themselves");
     }
 }
 
@@ -388,6 +415,7 @@ proptest! {
             }
             let after = warm(&history);
             check_users(&before, &after);
+            check_ties(&after);
             check_receipts(&told, &before, &after);
             check_group(&told, &before, &after);
             before = after;

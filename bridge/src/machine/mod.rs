@@ -25,7 +25,9 @@ use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
 pub use codec::DecodeError;
 pub use command::{Ack, Caller, Command};
 pub use outcome::{Answered, Outcome, Told};
-pub use record::{Conversation, Device, Group, Key, Mark, Membership, Receipt, Record, Ring, RingItem, User};
+pub use record::{
+    Conversation, Device, Group, Key, Mark, Membership, Receipt, Record, Ring, RingItem, Tie, User,
+};
 
 /// The records that a decision rests on.
 pub trait View {
@@ -41,6 +43,8 @@ pub trait View {
     fn group(&self, id: &GroupId) -> Result<&Group, Missing>;
     /// What a user has to do with a group.
     fn membership(&self, group: &GroupId, user: &UserId) -> Result<&Membership, Missing>;
+    /// What `other` is to `owner`.
+    fn tie(&self, owner: &UserId, other: &UserId) -> Result<&Tie, Missing>;
 }
 
 /// The records that changes are folded into: all that a [`View`] showed to the decision they come from.
@@ -57,6 +61,8 @@ pub trait Records {
     fn group_mut(&mut self, id: &GroupId) -> &mut Group;
     /// What a user has to do with a group.
     fn membership_mut(&mut self, group: &GroupId, user: &UserId) -> &mut Membership;
+    /// What `other` is to `owner`.
+    fn tie_mut(&mut self, owner: &UserId, other: &UserId) -> &mut Tie;
 }
 
 /// The records that are not at hand: fetch them, then decide again.
@@ -129,5 +135,6 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::GroupInvite(invite) => invite.decide(view, env),
         Command::GroupJoin(join) => join.decide(view, env),
         Command::GroupGet(get) => get.decide(view),
+        Command::SetTies(set_ties) => set_ties.decide(view, env),
     }
 }

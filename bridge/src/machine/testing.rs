@@ -2,7 +2,8 @@
 //! missing.
 
 use super::{
-    Change, Conversation, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, User, View, apply,
+    Change, Conversation, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, Tie, User, View,
+    apply,
 };
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Memory {
     cold: bool,
     records: BTreeMap<Key, Record>,
-    never: (User, Conversation, Ring, Receipt, Group, Membership),
+    never: (User, Conversation, Ring, Receipt, Group, Membership, Tie),
 }
 
 macro_rules! kind {
@@ -44,6 +45,7 @@ impl Memory {
     kind!(get_receipt, put_receipt, Receipt, 3);
     kind!(get_group, put_group, Group, 4);
     kind!(get_membership, put_membership, Membership, 5);
+    kind!(get_tie, put_tie, Tie, 6);
 
     pub(crate) fn cold() -> Memory {
         Memory { cold: true, ..Memory::default() }
@@ -82,6 +84,10 @@ impl Memory {
         self.get_membership(Key::Membership(GroupId::parse(group).unwrap(), id(user))).unwrap()
     }
 
+    pub(crate) fn tie(&self, owner: &str, other: &str) -> &Tie {
+        self.get_tie(Key::Tie(id(owner), id(other))).unwrap()
+    }
+
     pub(crate) fn apply(&mut self, changes: &[Change]) {
         for change in changes {
             apply(self, change);
@@ -97,6 +103,7 @@ impl Memory {
             Key::Receipt { .. } => Record::Receipt(Receipt::default()),
             Key::Group(_) => Record::Group(Group::default()),
             Key::Membership(..) => Record::Membership(Membership::default()),
+            Key::Tie(..) => Record::Tie(Tie::default()),
         };
         self.records.entry(key).or_insert(record);
     }
@@ -125,6 +132,9 @@ impl View for Memory {
     fn membership(&self, group: &GroupId, user: &UserId) -> Result<&Membership, Missing> {
         self.get_membership(Key::Membership(group.clone(), user.clone()))
     }
+    fn tie(&self, owner: &UserId, other: &UserId) -> Result<&Tie, Missing> {
+        self.get_tie(Key::Tie(owner.clone(), other.clone()))
+    }
 }
 
 impl Records for Memory {
@@ -145,5 +155,8 @@ impl Records for Memory {
     }
     fn membership_mut(&mut self, group: &GroupId, user: &UserId) -> &mut Membership {
         self.put_membership(Key::Membership(group.clone(), user.clone()))
+    }
+    fn tie_mut(&mut self, owner: &UserId, other: &UserId) -> &mut Tie {
+        self.put_tie(Key::Tie(owner.clone(), other.clone()))
     }
 }

@@ -4,7 +4,7 @@
 //! waits for them is bounded by the commands that may wait.
 
 use super::names;
-use crate::machine::{Conversation, DecodeError, Group, Key, Membership, Receipt, Record, Ring, User};
+use crate::machine::{Conversation, DecodeError, Group, Key, Membership, Receipt, Record, Ring, Tie, User};
 use crate::mutation::{Mutation, mutated};
 use chasqui_proto::{ConversationId, GroupId, UserId};
 use chasqui_storage::{KvError, Reader};
@@ -46,6 +46,7 @@ pub fn read(reader: &Reader, key: &Key) -> Result<Record, FetchError> {
         }
         Key::Group(id) => Record::Group(group(reader, id)?),
         Key::Membership(group, user) => Record::Membership(membership(reader, group, user)?),
+        Key::Tie(owner, other) => Record::Tie(tie(reader, owner, other)?),
     })
 }
 
@@ -83,6 +84,15 @@ pub fn group(reader: &Reader, id: &GroupId) -> Result<Group, FetchError> {
 pub fn membership(reader: &Reader, group: &GroupId, user: &UserId) -> Result<Membership, FetchError> {
     let stored = reader.get(&names::membership_record(group, user))?;
     Ok(stored.map(|stored| Membership::decode(&stored)).transpose()?.unwrap_or_default())
+}
+
+/// Reads what `other` is to `owner`, as [`read`] does. What it says is to be asked [between](Tie::between) the two.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn tie(reader: &Reader, owner: &UserId, other: &UserId) -> Result<Tie, FetchError> {
+    let stored = reader.get(&names::tie_record(owner, other))?;
+    Ok(stored.map(|stored| Tie::decode(&stored)).transpose()?.unwrap_or_default())
 }
 
 /// The threads that read records.

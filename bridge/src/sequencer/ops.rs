@@ -8,7 +8,7 @@ use super::names;
 use super::set::Changed;
 use super::table::Slot;
 use super::tails::Tails;
-use crate::machine::{Change, Conversation, Group, Membership, Receipt, User};
+use crate::machine::{Change, Conversation, Group, Membership, Receipt, Tie, User};
 use bytes::Bytes;
 use chasqui_proto::limits::DEDUPE_IDS_PER_DEVICE;
 use chasqui_proto::{ChatName, ConversationId, GroupId, UserId};
@@ -38,7 +38,9 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
         | Change::PutReceipt { .. }
         | Change::PutGroup { .. }
         | Change::PutMembership { .. }
-        | Change::HideReads { .. } => {}
+        | Change::HideReads { .. }
+        | Change::PutTie { .. }
+        | Change::ShowPresence { .. } => {}
     }
 }
 
@@ -94,5 +96,16 @@ impl Changed for AtEnd<'_> {
         self.buffer.clear();
         value.encode(self.buffer);
         self.batch.put(&names::membership_record(group, user), self.buffer);
+    }
+
+    fn tie(&mut self, Slot { key: (owner, other), value, .. }: &Slot<(UserId, UserId), Tie>) {
+        let record = names::tie_record(owner, other);
+        if !value.is_kept() {
+            self.batch.delete(&record);
+            return;
+        }
+        self.buffer.clear();
+        value.encode(self.buffer);
+        self.batch.put(&record, self.buffer);
     }
 }

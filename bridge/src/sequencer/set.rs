@@ -9,7 +9,7 @@
 
 use super::table::{Evictable, Kept, Slot, Table};
 use crate::machine::{
-    Conversation, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, User, View,
+    Conversation, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, Tie, User, View,
 };
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
 
@@ -48,6 +48,12 @@ impl Kept for Membership {
     }
 }
 
+impl Kept for Tie {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
 impl Kept for Receipt {
     fn weight(&self) -> usize {
         Receipt::weight(self)
@@ -60,7 +66,7 @@ impl Kept for Receipt {
 }
 
 /// How many tables there are, for the hand.
-const TABLES: u8 = 6;
+const TABLES: u8 = 7;
 
 /// The records at hand.
 pub(super) struct WorkingSet {
@@ -70,6 +76,7 @@ pub(super) struct WorkingSet {
     receipts: Table<(UserId, ChatName), Receipt>,
     groups: Table<GroupId, Group>,
     memberships: Table<(GroupId, UserId), Membership>,
+    ties: Table<(UserId, UserId), Tie>,
     /// The batch that is being filled; counts from 1.
     batch: u64,
     /// Which table the hand is at, and where.
@@ -83,6 +90,7 @@ pub(super) trait Changed {
     fn receipt(&mut self, slot: &Slot<(UserId, ChatName), Receipt>);
     fn group(&mut self, slot: &Slot<GroupId, Group>);
     fn membership(&mut self, slot: &Slot<(GroupId, UserId), Membership>);
+    fn tie(&mut self, slot: &Slot<(UserId, UserId), Tie>);
 }
 
 impl WorkingSet {
@@ -94,6 +102,7 @@ impl WorkingSet {
             receipts: Table::new(),
             groups: Table::new(),
             memberships: Table::new(),
+            ties: Table::new(),
             batch: 1,
             hand: (0, 0),
         }
@@ -112,6 +121,7 @@ impl WorkingSet {
             + self.receipts.weight()
             + self.groups.weight()
             + self.memberships.weight()
+            + self.ties.weight()
     }
 
     /// How many records are at hand.
@@ -122,6 +132,7 @@ impl WorkingSet {
             + self.receipts.len()
             + self.groups.len()
             + self.memberships.len()
+            + self.ties.len()
     }
 
     /// Puts a fetched record at hand.
@@ -140,6 +151,7 @@ impl WorkingSet {
             (Key::Membership(group, user), Record::Membership(membership)) => {
                 self.memberships.insert(batch, (group, user), membership);
             }
+            (Key::Tie(owner, other), Record::Tie(tie)) => self.ties.insert(batch, (owner, other), tie),
             (key, _) => unreachable!("a fetch brings the kind of record it was asked for: {key:?}"),
         }
     }
@@ -153,6 +165,7 @@ impl WorkingSet {
         self.receipts.drain_changed(|slot| out.receipt(slot));
         self.groups.drain_changed(|slot| out.group(slot));
         self.memberships.drain_changed(|slot| out.membership(slot));
+        self.ties.drain_changed(|slot| out.tie(slot));
         self.batch += 1;
     }
 
@@ -169,7 +182,8 @@ impl WorkingSet {
                 2 => self.rings.len(),
                 3 => self.receipts.len(),
                 4 => self.groups.len(),
-                _ => self.memberships.len(),
+                5 => self.memberships.len(),
+                _ => self.ties.len(),
             };
             if place >= len {
                 self.hand = ((table + 1) % TABLES, 0);
@@ -181,7 +195,8 @@ impl WorkingSet {
                 2 => self.rings.sweep(place, may),
                 3 => self.receipts.sweep(place, may),
                 4 => self.groups.sweep(place, may),
-                _ => self.memberships.sweep(place, may),
+                5 => self.memberships.sweep(place, may),
+                _ => self.ties.sweep(place, may),
             };
             if !evicted {
                 self.hand.1 += 1;
@@ -220,6 +235,12 @@ impl View for WorkingSet {
         let missing = || Missing::one(Key::Membership(group.clone(), user.clone()));
         self.memberships.get((group, user), is).ok_or_else(missing)
     }
+
+    fn tie(&self, owner: &UserId, other: &UserId) -> Result<&Tie, Missing> {
+        let is = |key: &(UserId, UserId)| key.0 == *owner && key.1 == *other;
+        let missing = || Missing::one(Key::Tie(owner.clone(), other.clone()));
+        self.ties.get((owner, other), is).ok_or_else(missing)
+    }
 }
 
 const READ_FIRST: &str = "a change names only records that were read to decide it, and those are at hand";
@@ -251,6 +272,11 @@ impl Records for WorkingSet {
         let is = |key: &(GroupId, UserId)| key.0 == *group && key.1 == *user;
         self.memberships.get_mut(self.batch, (group, user), is).expect(READ_FIRST)
     }
+
+    fn tie_mut(&mut self, owner: &UserId, other: &UserId) -> &mut Tie {
+        let is = |key: &(UserId, UserId)| key.0 == *owner && key.1 == *other;
+        self.ties.get_mut(self.batch, (owner, other), is).expect(READ_FIRST)
+    }
 }
 
 #[cfg(test)]
@@ -272,6 +298,7 @@ mod tests {
         fn receipt(&mut self, _: &Slot<(UserId, ChatName), Receipt>) {}
         fn group(&mut self, _: &Slot<GroupId, Group>) {}
         fn membership(&mut self, _: &Slot<(GroupId, UserId), Membership>) {}
+        fn tie(&mut self, _: &Slot<(UserId, UserId), Tie>) {}
     }
 
     #[test]
@@ -315,6 +342,6 @@ mod tests {
             (size_of::<Slot<UserId, User>>(), size_of::<Slot<ConversationId, Conversation>>());
         let ring = size_of::<Slot<(UserId, DeviceId), Ring>>();
         let receipt = size_of::<Slot<(UserId, ChatName), Receipt>>();
-        assert_eq!((user, conversation, ring, receipt), (176, 128, 184, 184));
+        assert_eq!((user, conversation, ring, receipt), (184, 128, 184, 184));
     }
 }

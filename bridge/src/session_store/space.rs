@@ -12,5 +12,7 @@ pub(crate) const RECEIVED: u8 = 5;
 pub(crate) const ACCOUNTS: u8 = 4;
 /// When retained messages expire: by Unix milliseconds, big-endian, and topic.
 pub(crate) const RETAINED_EXPIRIES: u8 = 6;
+/// What users are to each other, by both: written by the sequencer.
+pub(crate) const TIES: u8 = 16;
 /// How much is retained, under the empty name: messages and bytes, big-endian.
 pub(crate) const RETAINED_TOTALS: u8 = 7;

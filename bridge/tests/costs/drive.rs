@@ -2,7 +2,7 @@
 
 use chasqui_bridge::machine::command::{Acknowledged, Attach, CreateUser, Delivered, Read, Send};
 use chasqui_bridge::machine::{
-    Ack, Caller, Command, Conversation, Group, Key, Membership, Receipt, Record, Ring, User,
+    Ack, Caller, Command, Conversation, Group, Key, Membership, Receipt, Record, Ring, Tie, User,
 };
 use chasqui_bridge::sequencer::{Committed, Core, Request, Sink, Unanswered};
 use chasqui_proto::{ChatName, ClientMsgId, ConversationId, DeviceId, Outgoing, Seq, UserId, v1};
@@ -75,6 +75,7 @@ fn never_written(key: &Key) -> Record {
         Key::Receipt { .. } => Record::Receipt(Receipt::default()),
         Key::Group(_) => Record::Group(Group::default()),
         Key::Membership(..) => Record::Membership(Membership::default()),
+        Key::Tie(..) => Record::Tie(Tie::default()),
     }
 }
 

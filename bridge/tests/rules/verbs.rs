@@ -37,7 +37,10 @@ fn asks(verb: Verb, group: &str, as_json: bool) -> Vec<u8> {
         Verb::History => {
             encoded(&v1::History { conversation: chat(), request_id, ..v1::History::default() }, as_json)
         }
-        Verb::Settings => encoded(&v1::Settings { hide_read_receipts: Some(as_json), request_id }, as_json),
+        Verb::Settings => {
+            let presence = Some(v1::settings::Audience::Contacts.into());
+            encoded(&v1::Settings { hide_read_receipts: Some(as_json), presence, request_id }, as_json)
+        }
         Verb::GroupCreate => {
             let (group, name) = (format!("{id}-2"), "Another".to_owned());
             encoded(&v1::GroupCreate { group, name, request_id, ..v1::GroupCreate::default() }, as_json)
@@ -66,6 +69,13 @@ fn asks(verb: Verb, group: &str, as_json: bool) -> Vec<u8> {
         Verb::GroupJoin => {
             encoded(&v1::GroupJoin { group: id, invite: "secret".to_owned(), request_id }, as_json)
         }
+        Verb::ContactAdd | Verb::ContactRemove => {
+            encoded(&v1::ContactUsers { users: vec!["bob".to_owned()], request_id }, as_json)
+        }
+        Verb::Block | Verb::Unblock => {
+            encoded(&v1::BlockUser { user: "carol".to_owned(), request_id }, as_json)
+        }
+        Verb::Contacts => encoded(&v1::ContactList { request_id, ..v1::ContactList::default() }, as_json),
     }
 }
 

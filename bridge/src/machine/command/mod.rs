@@ -13,6 +13,7 @@ mod read;
 mod reject;
 mod send;
 mod settings;
+mod tie;
 
 use super::{Decision, Missing, View};
 pub use account::{CreateUser, RemoveUser};
@@ -30,6 +31,7 @@ pub use reject::Reject;
 pub use send::Send;
 pub use settings::SetUp;
 use std::sync::Arc;
+pub use tie::{SetTies, What};
 
 /// A command, with who asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +57,7 @@ pub enum Command {
     GroupInvite(GroupInvite),
     GroupJoin(GroupJoin),
     GroupGet(GroupGet),
+    SetTies(SetTies),
 }
 
 /// Who published a command: known from the connection, never from the payload.
@@ -90,6 +93,9 @@ impl Command {
             Command::Send(Send { caller, to: ChatName::User(_), .. })
             | Command::GroupAdd(GroupAdd { caller, .. }) => Some(&caller.user),
             Command::GroupCreate(create) => Some(&create.caller.user),
+            Command::SetTies(SetTies { caller, what: What::Contact(true) | What::Blocked(true), .. }) => {
+                Some(&caller.user)
+            }
             _ => None,
         }
     }
@@ -184,7 +190,17 @@ macro_rules! into_command {
 }
 
 into_command!(Send, Delivered, Read, Reject, Attach, Detach, Heads, CreateUser, RemoveUser);
-into_command!(SetUp, GroupAdd, GroupRemove, GroupRoles, GroupLeave, GroupInvite, GroupJoin, GroupGet);
+into_command!(
+    SetUp,
+    GroupAdd,
+    GroupRemove,
+    GroupRoles,
+    GroupLeave,
+    GroupInvite,
+    GroupJoin,
+    GroupGet,
+    SetTies
+);
 
 impl From<Act> for Command {
     fn from(command: Act) -> Command {

@@ -10,6 +10,7 @@ mod group;
 mod membership;
 mod receipt;
 mod ring;
+mod tie;
 mod user;
 
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, UserId};
@@ -22,7 +23,10 @@ pub(crate) use membership::tests::arbitrary as arbitrary_membership;
 pub use membership::{Membership, Stay};
 pub use receipt::{Counts, Mark, MemberMarks, Members, Receipt};
 pub use ring::{Ring, RingItem};
-pub use user::{Device, User};
+pub use tie::Tie;
+#[cfg(test)]
+pub(crate) use tie::tests::arbitrary as arbitrary_tie;
+pub use user::{Audience, Device, User};
 
 /// Names a record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +41,8 @@ pub enum Key {
     Group(GroupId),
     /// The [`Membership`] of a user in a group.
     Membership(GroupId, UserId),
+    /// The [`Tie`] of the first user, its owner, to the second.
+    Tie(UserId, UserId),
     /// The [`Receipt`] that `owner` sees for the chat they call `chat`.
     Receipt {
         /// Whose messages it is about.
@@ -59,6 +65,8 @@ pub enum Record {
     Group(Group),
     /// See [`Membership`].
     Membership(Membership),
+    /// See [`Tie`].
+    Tie(Tie),
     /// See [`Receipt`].
     Receipt(Receipt),
 }
