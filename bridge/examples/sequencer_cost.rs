@@ -5,7 +5,7 @@
 use chasqui_bridge::entry;
 use chasqui_bridge::machine::command::{Acknowledged, Attach, CreateUser, Delivered, Send};
 use chasqui_bridge::machine::{
-    Ack, Caller, Chat, Command, Conversation, Fate, Group, Key, Membership, Receipt, Record, Ring, User,
+    Ack, Caller, Chat, Command, Conversation, Fate, Group, Key, Membership, Receipt, Record, Ring, Tie, User,
 };
 use chasqui_bridge::sequencer::{Committed, Core, NewItem, Request, Sink, Source, Unanswered};
 use chasqui_proto::{ChatName, ClientMsgId, DeviceId, Outgoing, UserId};
@@ -80,6 +80,7 @@ fn never_written(key: &Key) -> Record {
         Key::Membership(..) => Record::Membership(Membership::default()),
         Key::Chat { .. } => Record::Chat(Chat::default()),
         Key::Fate(..) => Record::Fate(Fate::default()),
+        Key::Tie(..) => Record::Tie(Tie::default()),
     }
 }
 

@@ -173,6 +173,11 @@ pub fn gone(position: u64, chat: &ChatName, seq: Seq) -> Bytes {
     own(position, v1::event::Event::Gone(gone), None)
 }
 
+/// The entry at `position` that tells a user's devices what somebody is to their user now, as stored.
+pub fn tie(position: u64, tie: v1::Tie) -> Bytes {
+    own(position, v1::event::Event::Tie(tie), None)
+}
+
 fn put_header(out: &mut Vec<u8>, flags: u8, device: Option<&DeviceId>) {
     out.extend_from_slice(&[VERSION, flags]);
     if let Some(device) = device {

@@ -12,6 +12,8 @@ mod acts;
 mod chat_complaints;
 #[path = "rules/complaints.rs"]
 mod complaints;
+#[path = "rules/contacts.rs"]
+mod contacts;
 #[path = "rules/delete.rs"]
 mod delete;
 #[path = "rules/delivered.rs"]

@@ -55,6 +55,12 @@ limits! {
     UNREAD_MAX: u32 = 999;
     /// A draft.
     DRAFT_MAX_BYTES: usize = 8_192;
+    /// Users on somebody's contact and block list together; one more is refused.
+    TIES_PER_USER: usize = 5_000;
+    /// Users of one `do/contact.add` or `do/contact.remove`.
+    CONTACTS_PER_COMMAND: usize = 256;
+    /// Users on a page of `do/contacts`.
+    CONTACTS_MAX_ITEMS: usize = 250;
     /// The payload of any other command, but for `do/edit`, which may have as much as a `Send`.
     COMMAND_MAX_BYTES: usize = 16_384;
     /// A `Typing`.
@@ -178,6 +184,11 @@ const _: () = assert!(
 const _: () = assert!(
     GROUP_MAX_MEMBERS * (ID_MAX_BYTES + 2) > COMMAND_MAX_BYTES,
     "long ids are added in several commands"
+);
+const _: () = assert!(CONTACTS_PER_COMMAND <= TIES_PER_USER && CONTACTS_MAX_ITEMS <= TIES_PER_USER);
+const _: () = assert!(
+    CONTACTS_MAX_ITEMS * (ID_MAX_BYTES + 64) < PACKET_MAX_BYTES,
+    "a page of contacts fits into a packet, as JSON too"
 );
 const _: () = assert!(FLUSH_INTERVAL_MS < CURSOR_DELAY_MS && CURSOR_DELAY_MS < OVERLAY_MAX_AGE_MS);
 const _: () = assert!(CURSOR_DELAY_MS < RECEIPT_INTERVAL_MS);

@@ -209,11 +209,21 @@ pub enum Verb {
     GroupJoin,
     /// `do/group.get`, a [`GroupNamed`](crate::v1::GroupNamed).
     GroupGet,
+    /// `do/contact.add`, a [`ContactUsers`](crate::v1::ContactUsers).
+    ContactAdd,
+    /// `do/contact.remove`, a [`ContactUsers`](crate::v1::ContactUsers).
+    ContactRemove,
+    /// `do/block`, a [`BlockUser`](crate::v1::BlockUser).
+    Block,
+    /// `do/unblock`, a [`BlockUser`](crate::v1::BlockUser).
+    Unblock,
+    /// `do/contacts`, a [`ContactList`](crate::v1::ContactList).
+    Contacts,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 27] = [
         Self::Read,
         Self::Played,
         Self::Edit,
@@ -236,6 +246,11 @@ impl Verb {
         Self::GroupInvite,
         Self::GroupJoin,
         Self::GroupGet,
+        Self::ContactAdd,
+        Self::ContactRemove,
+        Self::Block,
+        Self::Unblock,
+        Self::Contacts,
     ];
 
     /// The verb in the topic.
@@ -263,6 +278,11 @@ impl Verb {
             Self::GroupInvite => "group.invite",
             Self::GroupJoin => "group.join",
             Self::GroupGet => "group.get",
+            Self::ContactAdd => "contact.add",
+            Self::ContactRemove => "contact.remove",
+            Self::Block => "block",
+            Self::Unblock => "unblock",
+            Self::Contacts => "contacts",
         }
     }
 
@@ -287,6 +307,9 @@ impl Verb {
             Self::GroupLeave | Self::GroupGet => "GroupNamed",
             Self::GroupInvite => "GroupInvite",
             Self::GroupJoin => "GroupJoin",
+            Self::ContactAdd | Self::ContactRemove => "ContactUsers",
+            Self::Block | Self::Unblock => "BlockUser",
+            Self::Contacts => "ContactList",
         }
     }
 

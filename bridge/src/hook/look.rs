@@ -1,14 +1,18 @@
 //! What is asked for and only read: it changes nothing and is not decided by the machine. What is durable is read on the connection's thread,
 //! at a cost that follows what is asked for.
 
+use super::contacts::{self, ContactsAsked};
 use super::{history, sync};
 use crate::sequencer::fetch::FetchError;
 use bytes::Bytes;
 use chasqui_proto::{ErrorCode, Refusal, UserId};
 use chasqui_storage::Reader;
+use prost::Message as _;
 
 /// The field of a `Reply` that holds a page of messages.
 const REPLY_MESSAGES: u32 = 19;
+/// The field of a `Reply` that holds a page of contacts.
+const REPLY_TIES: u32 = 30;
 /// The field of a `Reply` that holds a page of conversations.
 const REPLY_CHATS: u32 = 21;
 
@@ -19,6 +23,8 @@ pub(super) enum Query {
     History(history::Query),
     /// A page of a user's conversations.
     Sync(sync::Query),
+    /// A page of the user's contacts and of whom they block.
+    Contacts(ContactsAsked),
 }
 
 /// A page, as a `Reply` holds it.
@@ -45,6 +51,10 @@ impl Query {
                     more: page.more,
                     ..Looked::default()
                 })
+            }),
+            Query::Contacts(asked) => contacts::read(reader, user, asked).map(|page| {
+                let items = page.ties.iter().map(|tie| tie.encode_to_vec().into()).collect();
+                Ok(Looked { field: REPLY_TIES, items, more: page.more, ..Looked::default() })
             }),
             Query::Sync(query) => sync::read(reader, user, query, now_ms).map(|page| {
                 Ok(Looked {

@@ -11,6 +11,7 @@ mod asks;
 mod chance;
 mod commands;
 mod connections;
+mod contacts;
 mod expiry;
 mod grants;
 mod groups;
@@ -176,7 +177,12 @@ impl ChatHook {
             return;
         }
         match &typing.to {
-            ChatName::User(to) => self.signal(from, typing, to),
+            ChatName::User(to) if !self.connections.has(to) => {}
+            ChatName::User(to) => match contacts::blocks(&self.reader, to, from) {
+                Ok(true) => {}
+                Ok(false) => self.signal(from, typing, to),
+                Err(error) => tracing::error!("whom a user blocks could not be read: {error}"),
+            },
             ChatName::Group(group) => {
                 match groups::others(&self.reader, group, from, |user| self.connections.has(user)) {
                     Ok(others) => others.iter().for_each(|member| self.signal(from, typing, member)),

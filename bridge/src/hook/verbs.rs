@@ -1,17 +1,20 @@
 //! From the payload of `do/{verb}` to a command: read, checked, and as the types that the machine takes.
 
+use super::contacts::ContactsAsked;
 use super::history::{self, Part};
 use super::look::Query;
 use super::{chance, sync};
 use crate::machine::command::{
     Act, Caller, Deed, GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave,
-    GroupRemove, GroupRoles, Hide, InviteAction, NewSettings, NewText, Read, Role, SetChat, SetTimer, SetUp,
+    GroupRemove, GroupRoles, Hide, InviteAction, NewSettings, NewText, Read, Role, SetChat, SetTies,
+    SetTimer, SetUp, What,
 };
+use crate::machine::record::Audience;
 use crate::machine::{Command, record, stored};
 use bytes::Bytes;
 use chasqui_proto::limits::{
-    BODY_MAX_BYTES, COMMAND_MAX_BYTES, DRAFT_MAX_BYTES, GROUP_DESCRIPTION_MAX_BYTES, GROUP_NAME_MAX_BYTES,
-    GROUP_PHOTO_MAX_BYTES, REACTION_MAX_BYTES, SEND_MAX_BYTES, TIMER_MAX_S,
+    BODY_MAX_BYTES, COMMAND_MAX_BYTES, CONTACTS_PER_COMMAND, DRAFT_MAX_BYTES, GROUP_DESCRIPTION_MAX_BYTES,
+    GROUP_NAME_MAX_BYTES, GROUP_PHOTO_MAX_BYTES, REACTION_MAX_BYTES, SEND_MAX_BYTES, TIMER_MAX_S,
 };
 use chasqui_proto::topic::Verb;
 use chasqui_proto::{ChatName, ConversationId, ErrorCode, GroupId, Refusal, Seq, UserId, json, v1};
@@ -106,11 +109,12 @@ pub(super) fn read(
             (Asks::Look(Query::History(query)), request_id)
         }
         Verb::Settings => {
-            let v1::Settings { hide_read_receipts, request_id } = payload.decode()?;
-            if hide_read_receipts.is_none() {
+            let v1::Settings { hide_read_receipts, presence, request_id } = payload.decode()?;
+            if hide_read_receipts.is_none() && presence.is_none() {
                 return Err(invalid("settings has nothing in it"));
             }
-            (SetUp { caller, hide_reads: hide_read_receipts }.into(), request_id)
+            let presence = presence.map(audience).transpose()?;
+            (SetUp { caller, hide_reads: hide_read_receipts, presence }.into(), request_id)
         }
         Verb::Chat => {
             let asked: v1::Chat = payload.decode()?;
@@ -120,6 +124,25 @@ pub(super) fn read(
             let v1::Sync { after, limit, request_id } = payload.decode()?;
             let after = if after.is_empty() { None } else { Some(sync::Place::parse(&after)?) };
             (Asks::Look(Query::Sync(sync::Query { after, limit })), request_id)
+        }
+        Verb::ContactAdd | Verb::ContactRemove => {
+            let v1::ContactUsers { users: names, request_id } = payload.decode()?;
+            if names.len() > CONTACTS_PER_COMMAND {
+                let why = format!("users has {} in it, more than {CONTACTS_PER_COMMAND}", names.len());
+                return Err(Refusal::because(ErrorCode::TooLarge, why));
+            }
+            let what = What::Contact(verb == Verb::ContactAdd);
+            (others(caller, users(&names)?, what)?.into(), request_id)
+        }
+        Verb::Block | Verb::Unblock => {
+            let v1::BlockUser { user, request_id } = payload.decode()?;
+            let what = What::Blocked(verb == Verb::Block);
+            (others(caller, users(&[user])?, what)?.into(), request_id)
+        }
+        Verb::Contacts => {
+            let v1::ContactList { after, limit, request_id } = payload.decode()?;
+            let after = if after.is_empty() { None } else { users(&[after])?.pop() };
+            (Asks::Look(Query::Contacts(ContactsAsked { after, limit })), request_id)
         }
         Verb::GroupCreate => {
             let asked: v1::GroupCreate = payload.decode()?;
@@ -216,6 +239,22 @@ fn about(
         Refusal::from(ErrorCode::Internal)
     })?;
     Ok(Act { caller, chat, seq: Seq(seq), original, deed, content })
+}
+
+/// Users who are to be something to the caller, who is none of them.
+fn others(caller: Caller, users: Vec<UserId>, what: What) -> Result<SetTies, Refusal> {
+    if users.is_empty() {
+        return Err(invalid("users has nobody in it"));
+    }
+    if users.contains(&caller.user) {
+        return Err(invalid("nobody stands on a contact or block list of their own"));
+    }
+    Ok(SetTies { caller, users, what })
+}
+
+fn audience(number: i32) -> Result<Audience, Refusal> {
+    let audience = u8::try_from(number).ok().and_then(Audience::from_number);
+    audience.ok_or_else(|| invalid("presence is an audience that this server does not know"))
 }
 
 fn set_chat(caller: Caller, asked: &v1::Chat) -> Result<SetChat, Refusal> {

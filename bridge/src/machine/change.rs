@@ -5,7 +5,7 @@
 
 use super::Records;
 use super::codec::{self, DecodeError, Input, put_bytes, put_number};
-use super::record::{Chat, Device, Fate, Group, Membership, Receipt, RingItem};
+use super::record::{Audience, Chat, Device, Fate, Group, Membership, Receipt, RingItem, Tie};
 use bytes::Bytes;
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 
@@ -59,6 +59,10 @@ pub enum Change {
     ListChat { user: UserId, chat: ChatName, from: Option<u32>, to: u32 },
     /// What a user reads is hidden, both ways, or is no more.
     HideReads { user: UserId, hides: bool },
+    /// Something else is somebody to `owner`, to whom so many others are something then.
+    PutTie { owner: UserId, other: UserId, to: Tie, ties: u32 },
+    /// Others see whether a user is there, or no more.
+    ShowPresence { user: UserId, to: Audience },
 }
 
 /// Folds a change into the records.
@@ -75,6 +79,8 @@ pub fn apply(records: &mut impl Records, change: &Change) {
             user.exists = false;
             user.lives += 1;
             user.devices.clear();
+            // What somebody wanted is not what the next one of the name wants.
+            (user.hides_reads, user.presence, user.ties) = (false, Audience::default(), 0);
             (user.floor, user.trimmed) = (user.inbox_head, user.inbox_head);
         }
         Change::AppendMessage { conversation, seq, time_ms, .. } => {
@@ -127,6 +133,11 @@ pub fn apply(records: &mut impl Records, change: &Change) {
         | Change::Expired { .. }
         | Change::ListChat { .. } => {}
         Change::HideReads { user, hides } => records.user_mut(user).hides_reads = *hides,
+        Change::PutTie { owner, other, to, ties } => {
+            records.user_mut(owner).ties = *ties;
+            *records.tie_mut(owner, other) = *to;
+        }
+        Change::ShowPresence { user, to } => records.user_mut(user).presence = *to,
     }
 }
 
@@ -247,6 +258,16 @@ impl Change {
                 tagged(out, 13, user);
                 out.push(u8::from(*hides));
             }
+            Change::PutTie { owner, other, to, ties } => {
+                tagged(out, 32, owner);
+                put_bytes(out, other.as_bytes());
+                put_encoded(out, |stored| to.encode(stored));
+                put_number(out, u64::from(*ties));
+            }
+            Change::ShowPresence { user, to } => {
+                tagged(out, 33, user);
+                out.push(to.number());
+            }
         }
     }
 
@@ -346,6 +367,13 @@ impl Change {
                     Change::Expired { at_ms, conversation, seq }
                 }
             }
+            32 => Change::PutTie {
+                owner: user(input)?,
+                other: user(input)?,
+                to: Tie::decode(input.bytes()?).ok()?,
+                ties: u32::try_from(input.number()?).ok()?,
+            },
+            33 => Change::ShowPresence { user: user(input)?, to: Audience::from_number(input.byte()?)? },
             _ => return None,
         })
     }
@@ -389,7 +417,7 @@ fn put_encoded(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
 mod tests {
     use super::*;
     use crate::machine::record::{
-        Mark, arbitrary_chat, arbitrary_fate, arbitrary_group, arbitrary_membership,
+        Mark, arbitrary_chat, arbitrary_fate, arbitrary_group, arbitrary_membership, arbitrary_tie,
     };
     use chasqui_proto::ClientMsgId;
     use proptest::prelude::*;
@@ -470,6 +498,10 @@ mod tests {
                 Change::Expired { at_ms, conversation, seq: Seq(seq) }
             }),
             (user(), any::<bool>()).prop_map(|(user, hides)| Change::HideReads { user, hides }),
+            (user(), user(), arbitrary_tie(), any::<u32>())
+                .prop_map(|(owner, other, to, ties)| Change::PutTie { owner, other, to, ties }),
+            (user(), 0u8..3)
+                .prop_map(|(user, to)| Change::ShowPresence { user, to: Audience::from_number(to).unwrap() }),
             (group(), arbitrary_group()).prop_map(|(group, to)| Change::PutGroup { group, to: Box::new(to) }),
             (group(), user(), arbitrary_membership()).prop_map(|(group, user, to)| Change::PutMembership {
                 group,

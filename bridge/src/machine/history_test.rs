@@ -4,7 +4,7 @@ use super::command::tests::{caller, chat, device, user};
 use super::command::{
     Acknowledged, Act, Attach, Caller, CreateUser, Deed, Delivered, Detach, Expire, GroupAdd, GroupCreate,
     GroupEdit, GroupJoin, GroupLeave, GroupRemove, GroupRoles, Heads, NewSettings, NewText, Read, RemoveUser,
-    Role, Send, SetTimer, SetUp,
+    Role, Send, SetTies, SetTimer, SetUp, What as Tied,
 };
 use super::record::{Members, Settings};
 use super::stored::{self, StoredMessage};
@@ -44,6 +44,7 @@ enum What {
     Hide(bool),
     Timer(u32),
     Expire,
+    Tie(Tied),
 }
 
 /// What somebody does about the one group there is.
@@ -104,6 +105,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(What::Hide),
         1 => prop::sample::select(vec![0, 1]).prop_map(What::Timer),
         4 => Just(What::Expire),
+        2 => any::<bool>().prop_map(|is| What::Tie(Tied::Contact(is))),
+        2 => any::<bool>().prop_map(|is| What::Tie(Tied::Blocked(is))),
     ];
     let name = || prop::sample::select(&USERS[..]);
     (name(), prop::sample::select(&DEVICES[..]), name(), 0u64..12, 0u64..2_000, what).prop_map(
@@ -162,7 +165,8 @@ impl Told {
             What::Remove => RemoveUser { user: user(step.user) }.into(),
             What::Group(what) => self.in_group(step, what),
             What::Hide(hides) => {
-                SetUp { caller: caller(step.user, step.device), hide_reads: Some(hides) }.into()
+                SetUp { caller: caller(step.user, step.device), hide_reads: Some(hides), presence: None }
+                    .into()
             }
             What::Act(deed) => self.act(step, chat(step.peer), deed),
             What::Timer(seconds) => {
@@ -176,6 +180,11 @@ impl Told {
                     Expire { conversation, seq, at_ms, message }.into()
                 }
             },
+            What::Tie(what) => {
+                let others = USERS.iter().filter(|name| **name != step.user).map(|name| user(name));
+                let some = others.take(1 + step.number as usize % 2);
+                SetTies { caller: caller(step.user, step.device), users: some.collect(), what }.into()
+            }
         }
     }
 
@@ -351,6 +360,22 @@ fn check_users(before: &Memory, after: &Memory) {
     }
 }
 
+fn check_ties(after: &Memory) {
+    for owner in USERS {
+        let theirs = after.user(owner);
+        let kept = |other: &str| {
+            let tie = after.tie(owner, other);
+            tie.life == theirs.lives && tie.is_kept()
+        };
+        assert_eq!(
+            USERS.into_iter().filter(|other| kept(other)).count(),
+            theirs.ties as usize,
+            "{owner}: as many as are kept"
+        );
+        assert!(!kept(owner), "nobody is anything to themselves");
+    }
+}
+
 fn check_receipts(told: &Told, before: &Memory, after: &Memory) {
     for owner in USERS {
         let mut positions = Vec::new();
@@ -475,6 +500,7 @@ proptest! {
             }
             let after = warm(&history);
             check_users(&before, &after);
+            check_ties(&after);
             check_receipts(&told, &before, &after);
             check_group(&told, &before, &after);
             check_deleted(&told, &after);

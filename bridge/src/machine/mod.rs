@@ -27,7 +27,8 @@ pub use codec::DecodeError;
 pub use command::{Ack, Caller, Command};
 pub use outcome::{Answered, Outcome, Told};
 pub use record::{
-    Chat, Conversation, Device, Fate, Group, Key, Mark, Membership, Receipt, Record, Ring, RingItem, User,
+    Chat, Conversation, Device, Fate, Group, Key, Mark, Membership, Receipt, Record, Ring, RingItem, Tie,
+    User,
 };
 
 /// The records that a decision rests on.
@@ -48,6 +49,8 @@ pub trait View {
     fn chat(&self, owner: &UserId, chat: &ChatName) -> Result<&Chat, Missing>;
     /// What became of a message.
     fn fate(&self, conversation: &ConversationId, seq: Seq) -> Result<&Fate, Missing>;
+    /// What `other` is to `owner`.
+    fn tie(&self, owner: &UserId, other: &UserId) -> Result<&Tie, Missing>;
 }
 
 /// The records that changes are folded into: all that a [`View`] showed to the decision they come from.
@@ -68,6 +71,8 @@ pub trait Records {
     fn chat_mut(&mut self, owner: &UserId, chat: &ChatName) -> &mut Chat;
     /// What became of a message.
     fn fate_mut(&mut self, conversation: &ConversationId, seq: Seq) -> &mut Fate;
+    /// What `other` is to `owner`.
+    fn tie_mut(&mut self, owner: &UserId, other: &UserId) -> &mut Tie;
 }
 
 /// The records that are not at hand: fetch them, then decide again.
@@ -144,5 +149,6 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::GroupInvite(invite) => invite.decide(view, env),
         Command::GroupJoin(join) => join.decide(view, env),
         Command::GroupGet(get) => get.decide(view),
+        Command::SetTies(set_ties) => set_ties.decide(view, env),
     }
 }

@@ -2,8 +2,8 @@
 //! missing.
 
 use super::{
-    Change, Chat, Conversation, Fate, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, User,
-    View, apply,
+    Change, Chat, Conversation, Fate, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, Tie,
+    User, View, apply,
 };
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Memory {
     cold: bool,
     records: BTreeMap<Key, Record>,
-    never: (User, Conversation, Ring, Receipt, Group, Membership, Chat, Fate),
+    never: (User, Conversation, Ring, Receipt, Group, Membership, Chat, Fate, Tie),
 }
 
 macro_rules! kind {
@@ -47,6 +47,7 @@ impl Memory {
     kind!(get_membership, put_membership, Membership, 5);
     kind!(get_chat, put_chat, Chat, 6);
     kind!(get_fate, put_fate, Fate, 7);
+    kind!(get_tie, put_tie, Tie, 8);
 
     pub(crate) fn cold() -> Memory {
         Memory { cold: true, ..Memory::default() }
@@ -89,6 +90,10 @@ impl Memory {
         self.get_chat(Key::Chat { owner: id(owner), chat: chat.clone() }).unwrap()
     }
 
+    pub(crate) fn tie(&self, owner: &str, other: &str) -> &Tie {
+        self.get_tie(Key::Tie(id(owner), id(other))).unwrap()
+    }
+
     pub(crate) fn apply(&mut self, changes: &[Change]) {
         for change in changes {
             apply(self, change);
@@ -106,6 +111,7 @@ impl Memory {
             Key::Membership(..) => Record::Membership(Membership::default()),
             Key::Chat { .. } => Record::Chat(Chat::default()),
             Key::Fate(..) => Record::Fate(Fate::default()),
+            Key::Tie(..) => Record::Tie(Tie::default()),
         };
         self.records.entry(key).or_insert(record);
     }
@@ -140,6 +146,10 @@ impl View for Memory {
     fn fate(&self, conversation: &ConversationId, seq: Seq) -> Result<&Fate, Missing> {
         self.get_fate(Key::Fate(conversation.clone(), seq))
     }
+
+    fn tie(&self, owner: &UserId, other: &UserId) -> Result<&Tie, Missing> {
+        self.get_tie(Key::Tie(owner.clone(), other.clone()))
+    }
 }
 
 impl Records for Memory {
@@ -166,5 +176,9 @@ impl Records for Memory {
     }
     fn fate_mut(&mut self, conversation: &ConversationId, seq: Seq) -> &mut Fate {
         self.put_fate(Key::Fate(conversation.clone(), seq))
+    }
+
+    fn tie_mut(&mut self, owner: &UserId, other: &UserId) -> &mut Tie {
+        self.put_tie(Key::Tie(owner.clone(), other.clone()))
     }
 }

@@ -41,6 +41,7 @@ impl Work {
             Some(Command::GroupCreate(create)) => {
                 size_of::<machine::command::GroupCreate>() + create.members.len() * size_of::<UserId>()
             }
+            Some(Command::SetTies(set_ties)) => set_ties.users.len() * size_of::<UserId>(),
             Some(Command::Delivered(delivered)) => {
                 delivered.messages.len() * size_of::<machine::command::Acknowledged>()
             }

@@ -29,8 +29,10 @@ const _: () = assert!(STEP_MAX_ITEMS <= BATCH_MAX_ITEMS);
 pub struct Options {
     /// Users come into being when first named.
     pub dev: bool,
-    /// Memory for records at hand, in bytes: a user takes 180 (one device included, 48 or more for each
+    /// Memory for records at hand, in bytes: a user takes 188 (one device included, 48 or more for each
     /// other), a conversation 140, a receipt 188, the accepted ids of a device 188 and about 58 for each id.
+    /// Memory for records at hand, in bytes: a user takes 188 (one device included, 48 or more for each
+    /// other), a conversation 132, a receipt 188, the accepted ids of a device 188 and about 58 for each id.
     /// Beyond it those that were not used for longest go, and are read again when they are needed.
     pub working_set_bytes: usize,
     /// Threads that read records.

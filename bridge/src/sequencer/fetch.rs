@@ -5,7 +5,7 @@
 
 use super::names;
 use crate::machine::{
-    Chat, Conversation, DecodeError, Fate, Group, Key, Membership, Receipt, Record, Ring, User,
+    Chat, Conversation, DecodeError, Fate, Group, Key, Membership, Receipt, Record, Ring, Tie, User,
 };
 use crate::mutation::{Mutation, mutated};
 use chasqui_proto::{ChatName, ConversationId, GroupId, UserId};
@@ -48,6 +48,7 @@ pub fn read(reader: &Reader, key: &Key) -> Result<Record, FetchError> {
         }
         Key::Chat { owner, chat } => Record::Chat(kept(reader, owner, chat)?),
         Key::Membership(group, user) => Record::Membership(membership(reader, group, user)?),
+        Key::Tie(owner, other) => Record::Tie(tie(reader, owner, other)?),
     })
 }
 
@@ -104,6 +105,15 @@ pub fn receipt(reader: &Reader, owner: &UserId, chat: &ChatName) -> Result<Recei
     let topic = names::receipt_topic(owner, chat);
     let stored = reader.state(&names::receipts(owner), topic.as_bytes())?;
     Ok(stored.map(|(position, stored)| Receipt::decode(position, &stored)).transpose()?.unwrap_or_default())
+}
+
+/// Reads what `other` is to `owner`, as [`read`] does. What it says is to be asked [between](Tie::between) the two.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn tie(reader: &Reader, owner: &UserId, other: &UserId) -> Result<Tie, FetchError> {
+    let stored = reader.get(&names::tie_record(owner, other))?;
+    Ok(stored.map(|stored| Tie::decode(&stored)).transpose()?.unwrap_or_default())
 }
 
 /// The threads that read records.

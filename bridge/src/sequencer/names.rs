@@ -1,5 +1,6 @@
 //! How the machine's things are named in the store. Names are on disk: they never change.
 
+use crate::session_store::space;
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 use chasqui_storage::{LogId, RecordKey};
 use smallvec::SmallVec;
@@ -128,6 +129,16 @@ pub fn parse_listed(user: &UserId, place: &[u8]) -> Option<(u32, ChatName)> {
     Some((u32::MAX - u32::from_be_bytes(*hour), ChatName::parse(std::str::from_utf8(chat).ok()?).ok()?))
 }
 
+/// The record of what `other` is to `owner`, in order with what others are.
+pub(super) fn tie_record(owner: &UserId, other: &UserId) -> RecordKey {
+    RecordKey::ordered(space::TIES, &joined(&[&ties_of(owner), other.as_bytes()]))
+}
+
+/// What the ids of a user's ties begin with, among those of [`space::TIES`].
+pub(crate) fn ties_of(owner: &UserId) -> SmallVec<[u8; 96]> {
+    joined(&[owner.as_bytes(), b"/"])
+}
+
 /// The ring of a device's accepted messages.
 pub(super) fn ring(user: &UserId, device: &DeviceId) -> SmallVec<[u8; 96]> {
     joined(&[b"sent/", user.as_bytes(), b"/", device.as_bytes()])
@@ -139,12 +150,13 @@ mod tests {
 
     #[test]
     fn names_on_disk() {
-        let (alice, bob) = (UserId::parse("alice").unwrap(), UserId::parse("bob").unwrap());
-        let direct = ConversationId::direct(&bob, &alice);
+        let bob = || UserId::parse("bob").unwrap();
+        let alice = UserId::parse("alice").unwrap();
+        let direct = ConversationId::direct(&bob(), &alice);
         assert_eq!(inbox(&alice).as_bytes(), b"in/alice");
         assert_eq!(conversation(&direct).as_bytes(), b"c/d/alice/bob");
         assert_eq!(&receipts(&alice)[..], b"receipts/alice");
-        assert_eq!(receipt_topic(&alice, &ChatName::User(bob)), "u/alice/receipts/u/bob");
+        assert_eq!(receipt_topic(&alice, &ChatName::User(bob())), "u/alice/receipts/u/bob");
         assert_eq!(user_record(&alice).record_id(), Some(&b"u/alice"[..]));
         assert_eq!(conversation_record(&direct).record_id(), Some(&b"c/d/alice/bob"[..]));
         let hikers = GroupId::parse("hikers").unwrap();
@@ -166,6 +178,7 @@ mod tests {
         assert_eq!(&place[..], b"alice/\xff\xff\xff\xfeg/hikers");
         assert_eq!(parse_listed(&alice, &place), Some((1, chat)));
         assert!(listed_in(&alice, 2) < place && place < listed_end(&alice), "the newest first");
+        assert_eq!(tie_record(&alice, &bob()), RecordKey::ordered(16, b"alice/bob"));
         assert_eq!(&ring(&alice, &DeviceId::parse("phone").unwrap())[..], b"sent/alice/phone");
     }
 }

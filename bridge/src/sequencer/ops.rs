@@ -8,7 +8,7 @@ use super::names;
 use super::set::Changed;
 use super::table::Slot;
 use super::tails::Tails;
-use crate::machine::{Change, Chat, Conversation, Fate, Group, Membership, Receipt, User};
+use crate::machine::{Change, Chat, Conversation, Fate, Group, Membership, Receipt, Tie, User};
 use crate::session_store::space;
 use bytes::Bytes;
 use chasqui_proto::limits::DEDUPE_IDS_PER_DEVICE;
@@ -63,7 +63,9 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
         | Change::SetTimer { .. }
         | Change::PutChat { .. }
         | Change::PutFate { .. }
-        | Change::HideReads { .. } => {}
+        | Change::HideReads { .. }
+        | Change::PutTie { .. }
+        | Change::ShowPresence { .. } => {}
     }
 }
 
@@ -131,5 +133,16 @@ impl Changed for AtEnd<'_> {
         self.buffer.clear();
         value.encode(self.buffer);
         self.batch.put(&names::fate_record(conversation, *seq), self.buffer);
+    }
+
+    fn tie(&mut self, Slot { key: (owner, other), value, .. }: &Slot<(UserId, UserId), Tie>) {
+        let record = names::tie_record(owner, other);
+        if !value.is_kept() {
+            self.batch.delete(&record);
+            return;
+        }
+        self.buffer.clear();
+        value.encode(self.buffer);
+        self.batch.put(&record, self.buffer);
     }
 }

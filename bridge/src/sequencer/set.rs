@@ -9,7 +9,8 @@
 
 use super::table::{Evictable, Kept, Slot, Table};
 use crate::machine::{
-    Chat, Conversation, Fate, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, User, View,
+    Chat, Conversation, Fate, Group, Key, Membership, Missing, Receipt, Record, Records, Ring, Tie, User,
+    View,
 };
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 
@@ -60,6 +61,12 @@ impl Kept for Fate {
     }
 }
 
+impl Kept for Tie {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
 impl Kept for Receipt {
     fn weight(&self) -> usize {
         Receipt::weight(self)
@@ -72,7 +79,7 @@ impl Kept for Receipt {
 }
 
 /// How many tables there are, for the hand.
-const TABLES: u8 = 8;
+const TABLES: u8 = 9;
 
 /// The records at hand.
 pub(super) struct WorkingSet {
@@ -84,6 +91,7 @@ pub(super) struct WorkingSet {
     memberships: Table<(GroupId, UserId), Membership>,
     chats: Table<(UserId, ChatName), Chat>,
     fates: Table<(ConversationId, Seq), Fate>,
+    ties: Table<(UserId, UserId), Tie>,
     /// The batch that is being filled; counts from 1.
     batch: u64,
     /// Which table the hand is at, and where.
@@ -99,6 +107,7 @@ pub(super) trait Changed {
     fn membership(&mut self, slot: &Slot<(GroupId, UserId), Membership>);
     fn chat(&mut self, slot: &Slot<(UserId, ChatName), Chat>);
     fn fate(&mut self, slot: &Slot<(ConversationId, Seq), Fate>);
+    fn tie(&mut self, slot: &Slot<(UserId, UserId), Tie>);
 }
 
 impl WorkingSet {
@@ -112,6 +121,7 @@ impl WorkingSet {
             memberships: Table::new(),
             chats: Table::new(),
             fates: Table::new(),
+            ties: Table::new(),
             batch: 1,
             hand: (0, 0),
         }
@@ -132,6 +142,7 @@ impl WorkingSet {
             + self.memberships.weight()
             + self.chats.weight()
             + self.fates.weight()
+            + self.ties.weight()
     }
 
     /// How many records are at hand.
@@ -144,6 +155,7 @@ impl WorkingSet {
             + self.memberships.len()
             + self.chats.len()
             + self.fates.len()
+            + self.ties.len()
     }
 
     /// Puts a fetched record at hand.
@@ -168,6 +180,7 @@ impl WorkingSet {
             (Key::Fate(conversation, seq), Record::Fate(fate)) => {
                 self.fates.insert(batch, (conversation, seq), fate);
             }
+            (Key::Tie(owner, other), Record::Tie(tie)) => self.ties.insert(batch, (owner, other), tie),
             (key, _) => unreachable!("a fetch brings the kind of record it was asked for: {key:?}"),
         }
     }
@@ -183,6 +196,7 @@ impl WorkingSet {
         self.memberships.drain_changed(|slot| out.membership(slot));
         self.chats.drain_changed(|slot| out.chat(slot));
         self.fates.drain_changed(|slot| out.fate(slot));
+        self.ties.drain_changed(|slot| out.tie(slot));
         self.batch += 1;
     }
 
@@ -201,7 +215,8 @@ impl WorkingSet {
                 4 => self.groups.len(),
                 5 => self.memberships.len(),
                 6 => self.chats.len(),
-                _ => self.fates.len(),
+                7 => self.fates.len(),
+                _ => self.ties.len(),
             };
             if place >= len {
                 self.hand = ((table + 1) % TABLES, 0);
@@ -215,7 +230,8 @@ impl WorkingSet {
                 4 => self.groups.sweep(place, may),
                 5 => self.memberships.sweep(place, may),
                 6 => self.chats.sweep(place, may),
-                _ => self.fates.sweep(place, may),
+                7 => self.fates.sweep(place, may),
+                _ => self.ties.sweep(place, may),
             };
             if !evicted {
                 self.hand.1 += 1;
@@ -266,6 +282,12 @@ impl View for WorkingSet {
         let missing = || Missing::one(Key::Fate(conversation.clone(), seq));
         self.fates.get((conversation, seq), is).ok_or_else(missing)
     }
+
+    fn tie(&self, owner: &UserId, other: &UserId) -> Result<&Tie, Missing> {
+        let is = |key: &(UserId, UserId)| key.0 == *owner && key.1 == *other;
+        let missing = || Missing::one(Key::Tie(owner.clone(), other.clone()));
+        self.ties.get((owner, other), is).ok_or_else(missing)
+    }
 }
 
 const READ_FIRST: &str = "a change names only records that were read to decide it, and those are at hand";
@@ -307,6 +329,11 @@ impl Records for WorkingSet {
         let is = |key: &(ConversationId, Seq)| key.0 == *conversation && key.1 == seq;
         self.fates.get_mut(self.batch, (conversation, seq), is).expect(READ_FIRST)
     }
+
+    fn tie_mut(&mut self, owner: &UserId, other: &UserId) -> &mut Tie {
+        let is = |key: &(UserId, UserId)| key.0 == *owner && key.1 == *other;
+        self.ties.get_mut(self.batch, (owner, other), is).expect(READ_FIRST)
+    }
 }
 
 #[cfg(test)]
@@ -330,6 +357,7 @@ mod tests {
         fn membership(&mut self, _: &Slot<(GroupId, UserId), Membership>) {}
         fn chat(&mut self, _: &Slot<(UserId, ChatName), Chat>) {}
         fn fate(&mut self, _: &Slot<(ConversationId, Seq), Fate>) {}
+        fn tie(&mut self, _: &Slot<(UserId, UserId), Tie>) {}
     }
 
     #[test]
@@ -373,6 +401,7 @@ mod tests {
             (size_of::<Slot<UserId, User>>(), size_of::<Slot<ConversationId, Conversation>>());
         let ring = size_of::<Slot<(UserId, DeviceId), Ring>>();
         let receipt = size_of::<Slot<(UserId, ChatName), Receipt>>();
-        assert_eq!((user, conversation, ring, receipt), (176, 136, 184, 184));
+        assert_eq!((user, conversation, ring, receipt), (184, 136, 184, 184));
+        assert_eq!((user, conversation, ring, receipt), (184, 128, 184, 184));
     }
 }

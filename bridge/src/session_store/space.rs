@@ -18,5 +18,7 @@ pub(crate) const CHATS: u8 = 8;
 pub(crate) const HIDDEN: u8 = 9;
 /// When the time of messages is over: by Unix milliseconds, conversation and number.
 pub(crate) const EXPIRIES: u8 = 10;
+/// What users are to each other, by both: written by the sequencer.
+pub(crate) const TIES: u8 = 16;
 /// How much is retained, under the empty name: messages and bytes, big-endian.
 pub(crate) const RETAINED_TOTALS: u8 = 7;

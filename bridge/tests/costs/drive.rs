@@ -2,7 +2,7 @@
 
 use chasqui_bridge::machine::command::{Acknowledged, Attach, CreateUser, Delivered, Read, Send};
 use chasqui_bridge::machine::{
-    Ack, Caller, Chat, Command, Conversation, Fate, Group, Key, Membership, Receipt, Record, Ring, User,
+    Ack, Caller, Chat, Command, Conversation, Fate, Group, Key, Membership, Receipt, Record, Ring, Tie, User,
 };
 use chasqui_bridge::sequencer::{Committed, Core, Request, Sink, Unanswered};
 use chasqui_proto::{ChatName, ClientMsgId, ConversationId, DeviceId, Outgoing, Seq, UserId, v1};
@@ -77,6 +77,7 @@ fn never_written(key: &Key) -> Record {
         Key::Membership(..) => Record::Membership(Membership::default()),
         Key::Chat { .. } => Record::Chat(Chat::default()),
         Key::Fate(..) => Record::Fate(Fate::default()),
+        Key::Tie(..) => Record::Tie(Tie::default()),
     }
 }
 

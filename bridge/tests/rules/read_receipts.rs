@@ -154,7 +154,7 @@ async fn who_hides_what_they_read_neither_shows_nor_sees_it() {
         let mut watcher = service.watcher(version, "alice").await;
         let mut phone = service.device(version, "bob", "phone").await;
         let mut bob = service.publisher(version, "bob").await;
-        let hide = |hides| v1::Settings { hide_read_receipts: Some(hides), request_id: 0 };
+        let hide = |hides| v1::Settings { hide_read_receipts: Some(hides), ..v1::Settings::default() };
         for (who, hides) in [("bob", true), ("alice", true)] {
             let client = if who == "bob" { &mut bob } else { &mut alice };
             let ack = client.publish("do/settings", &hide(hides).encode_to_vec()).await;
@@ -162,7 +162,8 @@ async fn who_hides_what_they_read_neither_shows_nor_sees_it() {
         }
         // All of one's devices are told.
         let told = event(&phone.take().await).event;
-        assert_eq!(told, Some(v1::event::Event::Settings(hide(true))));
+        let all = v1::Settings { presence: Some(0), ..hide(true) };
+        assert_eq!(told, Some(v1::event::Event::Settings(all)));
         for (shows, who) in [(false, "nobody"), (false, "bob"), (true, "both")] {
             if who == "bob" {
                 bob.publish("do/settings", &hide(false).encode_to_vec()).await;

@@ -75,6 +75,32 @@ async fn all_devices_of_the_other_side_see_it_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn who_is_blocked_is_not_seen_writing_and_is_not_told() {
+    both(|version| async move {
+        let service = Service::start().await;
+        service.clock.stand_still();
+        let mut alice = device(&service, version, "alice", "phone").await;
+        let mut bob = device(&service, version, "bob", "phone").await;
+        for (verb, is_seen) in [("do/block", false), ("do/unblock", true)] {
+            let payload = v1::BlockUser { user: "alice".to_owned(), request_id: 0 }.encode_to_vec();
+            let (ack, _) = bob.publish_and_take(verb, &payload).await;
+            assert_eq!(ack.reason, ReasonCode::Success);
+            // His devices are told of it.
+            bob.drain().await;
+            service.clock.advance(Duration::from_millis(TYPING_REPEAT_MS));
+            let ack = alice.publish("u/bob/typing", &typing(State::Typing)).await;
+            assert_eq!((ack.reason, reason_of(&ack)), (ReasonCode::Success, None), "{verb}");
+            if is_seen {
+                sees(&mut bob, State::Typing).await;
+            } else {
+                bob.nothing().await;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn with_an_acknowledgement_it_is_the_same_whether_anybody_is_there_or_exists() {
     both(|version| async move {
         let service = Service::start().await;

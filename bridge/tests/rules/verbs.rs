@@ -48,7 +48,10 @@ fn asks(verb: Verb, group: &str, as_json: bool) -> Vec<u8> {
         Verb::History => {
             encoded(&v1::History { conversation: chat(), request_id, ..v1::History::default() }, as_json)
         }
-        Verb::Settings => encoded(&v1::Settings { hide_read_receipts: Some(as_json), request_id }, as_json),
+        Verb::Settings => {
+            let presence = Some(v1::settings::Audience::Contacts.into());
+            encoded(&v1::Settings { hide_read_receipts: Some(as_json), presence, request_id }, as_json)
+        }
         Verb::Chat => encoded(
             &v1::Chat { conversation: chat(), pinned: Some(as_json), request_id, ..v1::Chat::default() },
             as_json,
@@ -82,6 +85,13 @@ fn asks(verb: Verb, group: &str, as_json: bool) -> Vec<u8> {
         Verb::GroupJoin => {
             encoded(&v1::GroupJoin { group: id, invite: "secret".to_owned(), request_id }, as_json)
         }
+        Verb::ContactAdd | Verb::ContactRemove => {
+            encoded(&v1::ContactUsers { users: vec!["bob".to_owned()], request_id }, as_json)
+        }
+        Verb::Block | Verb::Unblock => {
+            encoded(&v1::BlockUser { user: "carol".to_owned(), request_id }, as_json)
+        }
+        Verb::Contacts => encoded(&v1::ContactList { request_id, ..v1::ContactList::default() }, as_json),
     }
 }
 

@@ -145,7 +145,10 @@ fn round_trip(message: &str, example: &str) -> Result<Vec<u8>, json::JsonError> 
         GroupUsers,
         GroupNamed,
         GroupInvite,
-        GroupJoin
+        GroupJoin,
+        ContactUsers,
+        BlockUser,
+        ContactList
     )
 }
 

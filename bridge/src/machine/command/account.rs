@@ -70,6 +70,9 @@ mod tests {
             trimmed: 4,
             floor: 4,
             state_head: 5,
+            hides_reads: true,
+            presence: crate::machine::record::Audience::Nobody,
+            ties: 7,
             devices,
             ..User::default()
         };

@@ -18,6 +18,7 @@ mod read;
 mod reject;
 mod send;
 mod settings;
+mod tie;
 mod timer;
 
 use super::{Decision, Missing, View};
@@ -39,6 +40,7 @@ pub use reject::Reject;
 pub use send::Send;
 pub use settings::SetUp;
 use std::sync::Arc;
+pub use tie::{SetTies, What};
 pub use timer::SetTimer;
 
 /// A command, with who asks for it.
@@ -69,6 +71,7 @@ pub enum Command {
     GroupInvite(GroupInvite),
     GroupJoin(GroupJoin),
     GroupGet(GroupGet),
+    SetTies(SetTies),
 }
 
 /// Who published a command: known from the connection, never from the payload.
@@ -104,6 +107,9 @@ impl Command {
             Command::Send(Send { caller, to: ChatName::User(_), .. })
             | Command::GroupAdd(GroupAdd { caller, .. }) => Some(&caller.user),
             Command::GroupCreate(create) => Some(&create.caller.user),
+            Command::SetTies(SetTies { caller, what: What::Contact(true) | What::Blocked(true), .. }) => {
+                Some(&caller.user)
+            }
             _ => None,
         }
     }
@@ -213,7 +219,8 @@ into_command!(
     GroupLeave,
     GroupInvite,
     GroupJoin,
-    GroupGet
+    GroupGet,
+    SetTies
 );
 
 impl From<Act> for Command {

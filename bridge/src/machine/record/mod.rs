@@ -12,6 +12,7 @@ mod group;
 mod membership;
 mod receipt;
 mod ring;
+mod tie;
 mod user;
 
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
@@ -30,7 +31,10 @@ pub(crate) use membership::tests::arbitrary as arbitrary_membership;
 pub use membership::{Membership, Stay};
 pub use receipt::{Counts, Mark, MemberMarks, Members, Receipt};
 pub use ring::{Ring, RingItem};
-pub use user::{Device, User};
+pub use tie::Tie;
+#[cfg(test)]
+pub(crate) use tie::tests::arbitrary as arbitrary_tie;
+pub use user::{Audience, Device, User};
 
 /// Names a record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +58,8 @@ pub enum Key {
         /// The conversation, as the owner names it.
         chat: ChatName,
     },
+    /// The [`Tie`] of the first user, its owner, to the second.
+    Tie(UserId, UserId),
     /// The [`Receipt`] that `owner` sees for the chat they call `chat`.
     Receipt {
         /// Whose messages it is about.
@@ -80,6 +86,8 @@ pub enum Record {
     Fate(Fate),
     /// See [`Chat`].
     Chat(Chat),
+    /// See [`Tie`].
+    Tie(Tie),
     /// See [`Receipt`].
     Receipt(Receipt),
 }

@@ -8,6 +8,10 @@ const VERSION: u8 = 1;
 const EXISTS: u8 = 1;
 const HIDES_READS: u8 = 2;
 const LIVED_BEFORE: u8 = 4;
+const HAS_TIES: u8 = 8;
+/// Two bits for who sees whether they are there.
+const AUDIENCE: u8 = 16 | 32;
+const AUDIENCE_SHIFT: u32 = 4;
 
 /// A user.
 ///
@@ -27,12 +31,44 @@ pub struct User {
     pub state_head: u64,
     /// Says nothing about what this user reads, and is told nothing about others' reading.
     pub hides_reads: bool,
+    /// Who sees whether this user is there.
+    pub presence: Audience,
+    /// How many others are something to this user: records of [`Tie`](super::Tie) that are kept for this one of the name.
+    pub ties: u32,
     /// How many times a user of this name was removed: who comes under it later is somebody else, and a member of nothing.
     pub lives: u32,
     /// What was said before, in Unix milliseconds, is none of theirs: when this one came, where there were others of the name before; else 0.
     pub since_ms: u64,
     /// The devices attached to the inbox, in the order of their ids.
     pub devices: SmallVec<[Device; 1]>,
+}
+
+/// Who sees whether a user is there, and since when not. Who is blocked never does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody.
+    #[default]
+    Everyone,
+    /// Those on the user's contact list.
+    Contacts,
+    /// Nobody; and the user sees it of nobody.
+    Nobody,
+}
+
+impl Audience {
+    /// As the number of [`v1::settings::Audience`](chasqui_proto::v1::settings::Audience), and in the record.
+    pub fn number(self) -> u8 {
+        match self {
+            Audience::Everyone => 0,
+            Audience::Contacts => 1,
+            Audience::Nobody => 2,
+        }
+    }
+
+    /// The audience of this number, if there is one.
+    pub fn from_number(number: u8) -> Option<Audience> {
+        [Audience::Everyone, Audience::Contacts, Audience::Nobody].get(usize::from(number)).copied()
+    }
 }
 
 /// A device: a persistent session that reads the inbox at QoS 1 or 2.
@@ -60,11 +96,16 @@ impl User {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let flags = u8::from(self.exists) * EXISTS
             + u8::from(self.hides_reads) * HIDES_READS
-            + u8::from(self.lives > 0) * LIVED_BEFORE;
+            + u8::from(self.lives > 0) * LIVED_BEFORE
+            + u8::from(self.ties > 0) * HAS_TIES
+            + (self.presence.number() << AUDIENCE_SHIFT);
         out.extend_from_slice(&[VERSION, flags]);
         if self.lives > 0 {
             put_number(out, u64::from(self.lives));
             put_number(out, self.since_ms);
+        }
+        if self.ties > 0 {
+            put_number(out, u64::from(self.ties));
         }
         for number in [self.inbox_head, self.trimmed, self.floor, self.state_head, self.devices.len() as u64]
         {
@@ -87,8 +128,10 @@ impl User {
             let mut user = User {
                 exists: flags & EXISTS != 0,
                 hides_reads: flags & HIDES_READS != 0,
-                lives: if lived_before { lives(input)? } else { 0 },
+                presence: Audience::from_number((flags & AUDIENCE) >> AUDIENCE_SHIFT)?,
+                lives: if lived_before { above_none(input)? } else { 0 },
                 since_ms: if lived_before { input.number()? } else { 0 },
+                ties: if flags & HAS_TIES != 0 { above_none(input)? } else { 0 },
                 inbox_head: input.number()?,
                 trimmed: input.number()?,
                 floor: input.number()?,
@@ -99,7 +142,8 @@ impl User {
                 let id = DeviceId::parse(input.text()?).ok()?;
                 user.devices.push(Device { id, acked: input.number()? });
             }
-            (flags & !(EXISTS | HIDES_READS | LIVED_BEFORE) == 0).then_some(user)
+            let known = EXISTS | HIDES_READS | LIVED_BEFORE | HAS_TIES | AUDIENCE;
+            (flags & !known == 0).then_some(user)
         })
     }
 
@@ -109,9 +153,9 @@ impl User {
     }
 }
 
-/// How many times a user of a name was removed, where one was.
-fn lives(input: &mut Input<'_>) -> Option<u32> {
-    u32::try_from(input.number()?).ok().filter(|lives| *lives > 0)
+/// A count that is written where there is something to count.
+fn above_none(input: &mut Input<'_>) -> Option<u32> {
+    u32::try_from(input.number()?).ok().filter(|count| *count > 0)
 }
 
 #[cfg(test)]
@@ -122,14 +166,17 @@ mod tests {
     proptest! {
         #[test]
         fn round_trip(
-            exists: bool, hides_reads: bool, (lives, since_ms) in prop_oneof![Just((0u32, 0u64)), (1u32..300, any::<u64>())],
+            exists: bool, hides_reads: bool, audience in 0u8..3, ties in 0u32..300, (lives, since_ms) in prop_oneof![Just((0u32, 0u64)), (1u32..300, any::<u64>())],
             numbers: [u64; 4],
             devices in prop::collection::vec(("[A-Za-z0-9_-]{1,64}", any::<u64>()), 0..4),
         ) {
             let [inbox_head, trimmed, floor, state_head] = numbers;
             let devices =
                 devices.iter().map(|(id, acked)| Device { id: DeviceId::parse(id).unwrap(), acked: *acked }).collect();
-            let user = User { exists, inbox_head, trimmed, floor, state_head, hides_reads, lives, since_ms, devices };
+            let presence = Audience::from_number(audience).unwrap();
+            let user = User {
+                exists, inbox_head, trimmed, floor, state_head, hides_reads, presence, ties, lives, since_ms, devices,
+            };
             let mut stored = Vec::new();
             user.encode(&mut stored);
             prop_assert_eq!(User::decode(&stored), Ok(user));
@@ -140,6 +187,28 @@ mod tests {
         fn any_bytes_are_answered(bytes: Vec<u8>) {
             let _ = User::decode(&[&[VERSION][..], &bytes].concat());
         }
+    }
+
+    #[test]
+    fn records_from_before_there_was_presence_are_read() {
+        let stored = [VERSION, EXISTS | HIDES_READS, 9, 4, 5, 7, 0];
+        let user = User {
+            exists: true,
+            hides_reads: true,
+            inbox_head: 9,
+            trimmed: 4,
+            floor: 5,
+            state_head: 7,
+            ..User::default()
+        };
+        assert_eq!(User::decode(&stored), Ok(user));
+    }
+
+    #[test]
+    fn an_audience_that_there_is_not_is_refused() {
+        let stored = [VERSION, EXISTS | AUDIENCE, 0, 0, 0, 0, 0];
+        assert_eq!(User::decode(&stored), Err(DecodeError::Malformed("user")));
+        assert_eq!(Audience::from_number(3), None);
     }
 
     #[test]

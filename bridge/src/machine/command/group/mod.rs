@@ -145,7 +145,7 @@ impl<'a> Scene<'a> {
 }
 
 /// Each user once, in the order of their ids.
-fn each_once(users: &[UserId]) -> Vec<&UserId> {
+pub(super) fn each_once(users: &[UserId]) -> Vec<&UserId> {
     let mut users: Vec<&UserId> = users.iter().collect();
     users.sort_unstable();
     users.dedup();
