@@ -8,6 +8,8 @@ mod access;
 mod access_rules;
 #[path = "rules/acts.rs"]
 mod acts;
+#[path = "rules/blocks.rs"]
+mod blocks;
 #[path = "rules/chat_complaints.rs"]
 mod chat_complaints;
 #[path = "rules/complaints.rs"]

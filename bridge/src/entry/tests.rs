@@ -133,6 +133,7 @@ fn the_sending_device_skips_or_gets_the_number_alone() {
             time_ms: NOW_MS,
             client_msg_id: Some(&id),
             expires_at_ms: 0,
+            alone: false,
             places: &[],
             content: &content,
         }
@@ -173,6 +174,7 @@ fn a_large_body_is_joined_from_the_conversation() {
         time_ms: NOW_MS,
         client_msg_id: None,
         expires_at_ms: 0,
+        alone: false,
         places: &[],
         content: &content,
     }
@@ -232,7 +234,7 @@ proptest! {
         put_length(&mut content, field, body.len());
         content.extend_from_slice(&body);
         let stored = NewMessage { seq: Seq(seq), ..from_alice(&chat("alice"), &content) }.encode(position);
-        let log_entry = NewStored { sender: &user("alice"), time_ms: NOW_MS, client_msg_id: None, expires_at_ms: 0, places: &[], content: &content }.encode();
+        let log_entry = NewStored { sender: &user("alice"), time_ms: NOW_MS, client_msg_id: None, expires_at_ms: 0, alone: false, places: &[], content: &content }.encode();
         let fetch = |_: &ConversationId, _| Ok::<_, Infallible>(Some(log_entry));
         let Rendered::Event(seen) = render(&stored, &user("bob"), &device("phone"), 0, fetch).unwrap() else {
             panic!("skipped")

@@ -175,6 +175,9 @@ fn shown(
     sight: &Sight,
 ) -> Result<Option<Bytes>, FetchError> {
     let message = StoredMessage::decode(stored)?;
+    if !message.is_for(reader) {
+        return Ok(None);
+    }
     let has_expired = message.has_expired(sight.now_ms);
     let StoredMessage { sender, time_ms, client_msg_id, expires_at_ms, content, .. } = message;
     if time_ms < sight.since_ms {

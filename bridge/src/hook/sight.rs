@@ -1,6 +1,6 @@
 //! How far somebody sees a conversation: what was said while they were there, and they have not taken away for themselves.
 
-use crate::machine::record::{Conversation, Stay, User};
+use crate::machine::record::{Stay, User};
 use crate::sequencer::fetch::{self, FetchError};
 use crate::sequencer::names;
 use crate::session_store::space;
@@ -35,10 +35,12 @@ impl Sight {
         chat: &ChatName,
         now_ms: u64,
     ) -> Result<Sight, FetchError> {
-        let conversation = fetch::conversation(reader, &ConversationId::named_by(user, chat))?;
-        let head = conversation.head.0;
+        let id = ConversationId::named_by(user, chat);
+        let conversation = fetch::conversation(reader, &id)?;
+        let (shown, last_time_ms) = conversation.shown(&id, user);
+        let head = shown.0;
         let visible: Vec<_> = match chat {
-            ChatName::User(_) if head == 0 || conversation.last_time_ms < me.since_ms => Vec::new(),
+            ChatName::User(_) if head == 0 || last_time_ms < me.since_ms => Vec::new(),
             ChatName::User(_) => vec![1..=head],
             ChatName::Group(group) => {
                 let membership = fetch::membership(reader, group, user)?;
@@ -49,7 +51,7 @@ impl Sight {
             }
         };
         let has_ended = visible.last().is_none_or(|range| *range.end() < head);
-        let Conversation { last_time_ms, timer_s, .. } = conversation;
+        let timer_s = conversation.timer_s;
         let (since_ms, life) = (me.since_ms, me.lives);
         Ok(Sight { visible, since_ms, now_ms, life, last_time_ms, timer_s, has_ended })
     }

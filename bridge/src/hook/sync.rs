@@ -231,6 +231,7 @@ impl Filling<'_> {
                     }
                     let message = StoredMessage::decode(stored)?;
                     let counts = message.sender != *self.user
+                        && message.is_for(self.user)
                         && message.time_ms >= sight.since_ms
                         && !message.has_expired(sight.now_ms)
                         && !is_change(&message.content);

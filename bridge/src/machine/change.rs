@@ -5,7 +5,7 @@
 
 use super::Records;
 use super::codec::{self, DecodeError, Input, put_bytes, put_number};
-use super::record::{Audience, Chat, Device, Fate, Group, Membership, Receipt, RingItem, Tie};
+use super::record::{Audience, Chat, Device, Fate, Group, Membership, Receipt, RingItem, Shade, Tie};
 use bytes::Bytes;
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 
@@ -51,6 +51,8 @@ pub enum Change {
     HideMessage { owner: UserId, life: u32, chat: ChatName, seq: Seq },
     /// What is said in a conversation from now on is there for so many seconds; 0 for ever.
     SetTimer { conversation: ConversationId, seconds: u32 },
+    /// What the sides of a direct conversation do not see of each other is something else.
+    PutShade { conversation: ConversationId, to: Option<Box<Shade>> },
     /// The time of a message will be over.
     ExpireAt { at_ms: u64, conversation: ConversationId, seq: Seq },
     /// The time of a message was over, and it is no more.
@@ -124,6 +126,9 @@ pub fn apply(records: &mut impl Records, change: &Change) {
         Change::PutFate { conversation, seq, to } => records.fate_mut(conversation, *seq).clone_from(to),
         Change::SetTimer { conversation, seconds } => {
             records.conversation_mut(conversation).timer_s = *seconds;
+        }
+        Change::PutShade { conversation, to } => {
+            records.conversation_mut(conversation).shade.clone_from(to);
         }
         // No decision looks at these.
         Change::EraseMessage { .. }
@@ -234,6 +239,14 @@ impl Change {
                 out.push(20);
                 put_conversation(out, conversation);
                 put_number(out, u64::from(*seconds));
+            }
+            Change::PutShade { conversation, to } => {
+                out.push(23);
+                put_conversation(out, conversation);
+                out.push(u8::from(to.is_some()));
+                if let Some(shade) = to {
+                    shade.encode(out);
+                }
             }
             Change::ExpireAt { at_ms, conversation, seq } => {
                 out.push(21);
@@ -367,6 +380,14 @@ impl Change {
                     Change::Expired { at_ms, conversation, seq }
                 }
             }
+            23 => Change::PutShade {
+                conversation: ConversationId::parse(input.text()?).ok()?,
+                to: match input.byte()? {
+                    0 => None,
+                    1 => Some(Box::new(Shade::read(input)?)),
+                    _ => return None,
+                },
+            },
             32 => Change::PutTie {
                 owner: user(input)?,
                 other: user(input)?,
@@ -417,7 +438,8 @@ fn put_encoded(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>)) {
 mod tests {
     use super::*;
     use crate::machine::record::{
-        Mark, arbitrary_chat, arbitrary_fate, arbitrary_group, arbitrary_membership, arbitrary_tie,
+        Mark, arbitrary_chat, arbitrary_fate, arbitrary_group, arbitrary_membership, arbitrary_shade,
+        arbitrary_tie,
     };
     use chasqui_proto::ClientMsgId;
     use proptest::prelude::*;
@@ -489,6 +511,8 @@ mod tests {
             (user(), any::<u32>(), group(), any::<u64>()).prop_map(|(owner, life, group, seq)| {
                 Change::HideMessage { owner, life, chat: ChatName::Group(group), seq: Seq(seq) }
             }),
+            (direct.clone(), prop::option::of(arbitrary_shade().prop_map(Box::new)))
+                .prop_map(|(conversation, to)| Change::PutShade { conversation, to }),
             (direct.clone(), any::<u32>())
                 .prop_map(|(conversation, seconds)| Change::SetTimer { conversation, seconds }),
             (any::<u64>(), direct.clone(), any::<u64>()).prop_map(|(at_ms, conversation, seq)| {

@@ -20,6 +20,8 @@ const TIME_MS: u32 = 14;
 const EXPIRES_AT_MS: u32 = 15;
 /// Of what is stored alone: [`Places`](super::places::Places).
 const PLACES: u32 = 16;
+/// Of what is stored alone: its sender alone sees it.
+const ALONE: u32 = 17;
 
 /// What happened to a group, or was done to an earlier message: in place of what a sender says. No sender can write it, for the numbers
 /// from 10 to 99 do not pass.
@@ -127,6 +129,8 @@ pub struct StoredMessage {
     pub client_msg_id: Option<ClientMsgId>,
     /// When it is gone for everyone, in Unix milliseconds; 0 for never.
     pub expires_at_ms: u64,
+    /// Whether its sender alone sees it: the other side blocks them.
+    pub alone: bool,
     /// Where it stands in inboxes, as [`Places`](super::places::Places) encode it.
     pub places: Bytes,
     /// Body, quote, mentions and so on, as [`Outgoing`](chasqui_proto::Outgoing) gives them.
@@ -144,6 +148,8 @@ pub struct NewStored<'a> {
     pub client_msg_id: Option<&'a ClientMsgId>,
     /// When it is gone for everyone, in Unix milliseconds; 0 for never.
     pub expires_at_ms: u64,
+    /// Whether its sender alone sees it.
+    pub alone: bool,
     /// Where it stands in inboxes.
     pub places: &'a [u8],
     /// Body, quote, mentions and so on.
@@ -153,14 +159,15 @@ pub struct NewStored<'a> {
 impl NewStored<'_> {
     /// The message as stored.
     pub fn encode(&self) -> Bytes {
-        let NewStored { sender, time_ms, client_msg_id, expires_at_ms, places, content } = *self;
+        let NewStored { sender, time_ms, client_msg_id, expires_at_ms, alone, places, content } = *self;
         let id_len = client_msg_id.map_or(0, |id| bytes_len(CLIENT_MSG_ID, id.as_bytes().len()));
         let places_len = if places.is_empty() { 0 } else { bytes_len(PLACES, places.len()) };
         let head_len = id_len
             + bytes_len(SENDER, sender.as_bytes().len())
             + number_len(TIME_MS, time_ms)
             + places_len
-            + number_len(EXPIRES_AT_MS, expires_at_ms);
+            + number_len(EXPIRES_AT_MS, expires_at_ms)
+            + number_len(ALONE, u64::from(alone));
         let mut out = Vec::with_capacity(1 + head_len + content.len());
         out.push(VERSION);
         if let Some(id) = client_msg_id {
@@ -175,6 +182,7 @@ impl NewStored<'_> {
             put_length(&mut out, PLACES, places.len());
             out.extend_from_slice(places);
         }
+        put_number(&mut out, ALONE, u64::from(alone));
         out.extend_from_slice(content);
         out.into()
     }
@@ -186,6 +194,11 @@ impl StoredMessage {
         self.expires_at_ms > 0 && self.expires_at_ms <= now_ms
     }
 
+    /// Whether a user may see it.
+    pub fn is_for(&self, user: &UserId) -> bool {
+        !self.alone || self.sender == *user
+    }
+
     /// The same without what was said: that is no more. `edit_of` is the message that it said something else instead of, where it did.
     pub fn encode_gone(&self, edit_of: Option<Seq>) -> Bytes {
         NewStored {
@@ -193,6 +206,7 @@ impl StoredMessage {
             time_ms: self.time_ms,
             client_msg_id: self.client_msg_id.as_ref(),
             expires_at_ms: 0,
+            alone: self.alone,
             places: &[],
             content: &gone_content(edit_of),
         }
@@ -211,7 +225,7 @@ impl StoredMessage {
     fn read(message: &[u8], stored: &Bytes) -> Option<StoredMessage> {
         let start = content_start(message).ok()?;
         let (mut sender, mut time_ms, mut expires_at_ms) = (None, 0, 0);
-        let (mut client_msg_id, mut places) = (None, &[][..]);
+        let (mut client_msg_id, mut places, mut alone) = (None, &[][..], false);
         for field in wire::fields(&message[..start]) {
             match field.ok()? {
                 wire::Field { number: CLIENT_MSG_ID, value: Value::Bytes(at), .. } => {
@@ -224,6 +238,7 @@ impl StoredMessage {
                 wire::Field { number: EXPIRES_AT_MS, value: Value::Varint(value), .. } => {
                     expires_at_ms = value;
                 }
+                wire::Field { number: ALONE, value: Value::Varint(value), .. } => alone = value != 0,
                 wire::Field { number: PLACES, value: Value::Bytes(at), .. } => places = &message[at],
                 _ => return None,
             }
@@ -233,6 +248,7 @@ impl StoredMessage {
             time_ms,
             client_msg_id,
             expires_at_ms,
+            alone,
             places: stored.slice_ref(places),
             content: stored.slice_ref(&message[start..]),
         })
@@ -266,7 +282,7 @@ mod tests {
         #[test]
         fn round_trip(
             sender in "[A-Za-z0-9_-]{1,64}", time_ms: u64, text: String, unknown in 100u64..5_000,
-            id in prop::option::of(prop::collection::vec(any::<u8>(), 1..=16)), places: Vec<u8>,
+            id in prop::option::of(prop::collection::vec(any::<u8>(), 1..=16)), places: Vec<u8>, alone: bool,
             expires_at_ms in prop_oneof![Just(0), any::<u64>()],
         ) {
             let sender = UserId::parse(&sender).unwrap();
@@ -275,11 +291,11 @@ mod tests {
             let mut content = v1::Send { body: Some(body), ..v1::Send::default() }.encode_to_vec();
             put_number(&mut content, 200, unknown);
             let id = client_msg_id.as_ref();
-            let new = NewStored { sender: &sender, time_ms, client_msg_id: id, expires_at_ms, places: &places, content: &content };
+            let new = NewStored { sender: &sender, time_ms, client_msg_id: id, expires_at_ms, alone, places: &places, content: &content };
             let stored = new.encode();
             let content = Bytes::from(content);
             prop_assert_eq!(StoredMessage::content(&stored), Ok(content.clone()));
-            let expected = StoredMessage { sender, time_ms, client_msg_id, expires_at_ms, places: places.into(), content };
+            let expected = StoredMessage { sender, time_ms, client_msg_id, expires_at_ms, alone, places: places.into(), content };
             let edit = StoredMessage::decode(&expected.encode_gone(Some(Seq(7)))).unwrap();
             prop_assert!(is_change(&edit.content) && !was_message(&edit.content));
             let edit = v1::Message::decode(edit.content).unwrap();

@@ -30,9 +30,7 @@ pub struct Options {
     /// Users come into being when first named.
     pub dev: bool,
     /// Memory for records at hand, in bytes: a user takes 188 (one device included, 48 or more for each
-    /// other), a conversation 140, a receipt 188, the accepted ids of a device 188 and about 58 for each id.
-    /// Memory for records at hand, in bytes: a user takes 188 (one device included, 48 or more for each
-    /// other), a conversation 132, a receipt 188, the accepted ids of a device 188 and about 58 for each id.
+    /// other), a conversation 148, a receipt 188, the accepted ids of a device 188 and about 58 for each id.
     /// Beyond it those that were not used for longest go, and are read again when they are needed.
     pub working_set_bytes: usize,
     /// Threads that read records.

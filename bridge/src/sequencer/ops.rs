@@ -61,6 +61,7 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
         | Change::PutGroup { .. }
         | Change::PutMembership { .. }
         | Change::SetTimer { .. }
+        | Change::PutShade { .. }
         | Change::PutChat { .. }
         | Change::PutFate { .. }
         | Change::HideReads { .. }

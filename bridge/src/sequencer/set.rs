@@ -27,7 +27,7 @@ impl Kept for User {
 
 impl Kept for Conversation {
     fn weight(&self) -> usize {
-        0
+        Conversation::weight(self)
     }
 }
 
@@ -401,7 +401,7 @@ mod tests {
             (size_of::<Slot<UserId, User>>(), size_of::<Slot<ConversationId, Conversation>>());
         let ring = size_of::<Slot<(UserId, DeviceId), Ring>>();
         let receipt = size_of::<Slot<(UserId, ChatName), Receipt>>();
-        assert_eq!((user, conversation, ring, receipt), (184, 136, 184, 184));
+        assert_eq!((user, conversation, ring, receipt), (184, 144, 184, 184));
         assert_eq!((user, conversation, ring, receipt), (184, 128, 184, 184));
     }
 }

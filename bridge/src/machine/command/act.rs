@@ -66,8 +66,13 @@ impl Act {
         if !pair.user.exists && !env.dev {
             return self.refuse(view, super::group::removed());
         }
-        // What was said before there was this user of the name is none of theirs.
-        let original = self.original.as_ref().filter(|original| original.time_ms >= pair.user.since_ms);
+        if let Some(refusal) = pair.refusal() {
+            return self.refuse(view, refusal);
+        }
+        // What was said before there was this user of the name is none of theirs, nor what somebody said whom they blocked.
+        let is_theirs =
+            |original: &&StoredMessage| original.time_ms >= pair.user.since_ms && original.is_for(pair.me);
+        let original = self.original.as_ref().filter(is_theirs);
         let original = match self.check(original, fate, false, env) {
             Ok(Some(original)) => original,
             Ok(None) => return Ok(Decision::only(Outcome::Done)),

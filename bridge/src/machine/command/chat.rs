@@ -95,7 +95,11 @@ mod tests {
     /// alice has a phone and a laptop, and has exchanged ten messages with bob.
     fn memory() -> Memory {
         let mut memory = Memory::with_users(&["alice", "bob", "carol"]);
-        memory.set_conversation("alice", "bob", Conversation { head: Seq(10), last_time_ms: 1, timer_s: 0 });
+        memory.set_conversation(
+            "alice",
+            "bob",
+            Conversation { head: Seq(10), last_time_ms: 1, ..Conversation::default() },
+        );
         for on in ["phone", "laptop"] {
             act(&mut memory, Attach { user: user("alice"), device: device(on) }, &env());
         }
@@ -165,7 +169,11 @@ mod tests {
     #[test]
     fn who_has_one_device_is_told_nothing() {
         let mut memory = Memory::with_users(&["alice", "bob"]);
-        memory.set_conversation("alice", "bob", Conversation { head: Seq(1), last_time_ms: 1, timer_s: 0 });
+        memory.set_conversation(
+            "alice",
+            "bob",
+            Conversation { head: Seq(1), last_time_ms: 1, ..Conversation::default() },
+        );
         act(&mut memory, Attach { user: user("alice"), device: device("phone") }, &env());
         let decision = act(&mut memory, SetChat { pinned: Some(true), ..keep(chat("bob")) }, &env());
         assert!(inbox_entries(&decision, "alice").is_empty());
@@ -227,7 +235,7 @@ mod tests {
             refused(&act(&mut memory, command.clone(), &env()).outcome).0.code,
             ErrorCode::NoSuchMessage
         );
-        let later = Conversation { head: Seq(11), last_time_ms: u64::MAX, timer_s: 0 };
+        let later = Conversation { head: Seq(11), last_time_ms: u64::MAX, ..Conversation::default() };
         memory.set_conversation("alice", "bob", later);
         assert_eq!(act(&mut memory, command, &env()).outcome, Outcome::Done);
         let kept = memory.chat("alice", &chat("bob"));

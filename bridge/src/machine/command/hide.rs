@@ -67,7 +67,11 @@ mod tests {
     /// alice has two devices, has exchanged ten messages with bob, and was in a group of his.
     fn memory() -> Memory {
         let mut memory = Memory::with_users(&["alice", "bob", "carol"]);
-        memory.set_conversation("alice", "bob", Conversation { head: Seq(10), last_time_ms: 1, timer_s: 0 });
+        memory.set_conversation(
+            "alice",
+            "bob",
+            Conversation { head: Seq(10), last_time_ms: 1, ..Conversation::default() },
+        );
         let create = GroupCreate {
             caller: caller("bob", "phone"),
             group: GroupId::parse("hikers").unwrap(),

@@ -3,7 +3,7 @@
 use super::{Caller, Missing, View};
 use crate::entry;
 use crate::machine::change::hour_of;
-use crate::machine::record::{Conversation, User};
+use crate::machine::record::User;
 use crate::machine::{Change, Env};
 use chasqui_proto::{ChatName, ConversationId, Seq, UserId, v1};
 
@@ -24,23 +24,30 @@ pub(super) fn tell_others(caller: &Caller, user: &User, event: v1::event::Event)
     })
 }
 
-/// A conversation has a message of this time now: it moves in the list of a user's, where that is by another hour.
+/// A conversation has a message of this time now, where the newest that a user could see was another: it moves in the list of a user's, where
+/// that is by another hour.
 pub(super) fn list(
     user: &UserId,
     chat: &ChatName,
-    conversation: &Conversation,
+    (shown, shown_ms): (Seq, u64),
     time_ms: u64,
 ) -> Option<Change> {
-    let from = (conversation.head != Seq::NONE).then(|| hour_of(conversation.last_time_ms));
+    let from = (shown != Seq::NONE).then(|| hour_of(shown_ms));
     let to = hour_of(time_ms);
     (from != Some(to)).then(|| Change::ListChat { user: user.clone(), chat: chat.clone(), from, to })
+}
+
+/// The newest message before this one that a reader can see, where that is another than the one before it.
+pub(super) fn prev_seq(shown: Seq, seq: Seq) -> Option<Seq> {
+    (shown != Seq::NONE && shown.next() != seq).then_some(shown)
 }
 
 /// The newest message of a conversation that a user can see; [`Seq::NONE`] where they see nothing of it.
 pub(super) fn newest(view: &impl View, id: &UserId, chat: &ChatName, env: &Env) -> Result<Seq, Missing> {
     let mut missing = Missing::default();
     let user = missing.note(view.user(id));
-    let conversation = missing.note(view.conversation(&ConversationId::named_by(id, chat)));
+    let conversation_id = ConversationId::named_by(id, chat);
+    let conversation = missing.note(view.conversation(&conversation_id));
     let membership = match chat {
         ChatName::User(_) => None,
         ChatName::Group(group) => missing.note(view.membership(group, id)),
@@ -49,11 +56,12 @@ pub(super) fn newest(view: &impl View, id: &UserId, chat: &ChatName, env: &Env) 
         return Err(missing);
     };
     let there = user.exists || env.dev;
+    let (shown, shown_ms) = conversation.shown(&conversation_id, id);
     Ok(match membership {
         _ if !there => Seq::NONE,
         // What was said before there was this user of the name is none of theirs.
-        None if conversation.last_time_ms < user.since_ms => Seq::NONE,
-        None => conversation.head,
+        None if shown_ms < user.since_ms => Seq::NONE,
+        None => shown,
         Some(membership) if membership.life != user.lives => Seq::NONE,
         Some(membership) => match membership.stays.last() {
             Some(stay) if stay.to == Seq::NONE => conversation.head,

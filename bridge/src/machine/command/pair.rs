@@ -9,7 +9,7 @@ use crate::machine::places::Places;
 use crate::machine::record::{Conversation, User};
 use crate::machine::stored::NewStored;
 use crate::machine::{Change, Env};
-use chasqui_proto::{ChatName, ConversationId, Seq, UserId};
+use chasqui_proto::{ChatName, ConversationId, ErrorCode, Refusal, Seq, UserId};
 
 /// Two users, one of whom says something to the other.
 pub(super) struct Pair<'a> {
@@ -26,6 +26,11 @@ pub(super) struct Told {
     pub(super) seq: Seq,
     pub(super) time_ms: u64,
     pub(super) places: Places,
+}
+
+/// What is refused to who blocks the other side.
+pub(super) fn blocks_them() -> Refusal {
+    Refusal::because(ErrorCode::Forbidden, "this user blocks the other one: unblock them first")
 }
 
 impl<'a> Pair<'a> {
@@ -47,6 +52,18 @@ impl<'a> Pair<'a> {
         }
     }
 
+    /// Whether the other side blocks who says something: then they alone see it.
+    pub(super) fn is_blocked(&self) -> bool {
+        let Pair { me, user, peer_id, peer, id, conversation } = self;
+        me != peer_id && conversation.blocks(id, (peer_id, peer), user)
+    }
+
+    /// Why nothing can be said to somebody whom one blocks.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        let Pair { me, user, peer, id, conversation, .. } = self;
+        conversation.blocks(id, (me, user), peer).then(blocks_them)
+    }
+
     /// Says something that is no message of its own, as content. All of one's own devices see it, the one that says it as well: they have to agree.
     pub(super) fn tell(
         &self,
@@ -56,6 +73,8 @@ impl<'a> Pair<'a> {
         changes: &mut Vec<Change>,
     ) -> Told {
         let Pair { me, user, peer_id, peer, id, conversation } = self;
+        let (my_shown, their_shown) = (conversation.shown(id, me), conversation.shown(id, peer_id));
+        let alone = self.is_blocked();
         let seq = conversation.head.next();
         let time_ms = env.now_ms.max(conversation.last_time_ms);
         let to_self = me == peer_id;
@@ -64,7 +83,7 @@ impl<'a> Pair<'a> {
             chat: &their_name,
             sender: (!to_self).then_some(me),
             seq,
-            prev_seq: None,
+            prev_seq: own::prev_seq(my_shown.0, seq),
             time_ms,
             expires_at_ms,
             client_msg_id: None,
@@ -73,13 +92,14 @@ impl<'a> Pair<'a> {
             whole: false,
         };
         changes.push(append(me, user, &message));
-        changes.extend(own::list(me, &their_name, conversation, time_ms));
-        let gets_it = !to_self && peer.exists;
+        changes.extend(own::list(me, &their_name, my_shown, time_ms));
+        let gets_it = !to_self && peer.exists && !alone;
         if gets_it {
             let own_name = ChatName::User((*me).clone());
-            let theirs = NewMessage { chat: &own_name, sender: None, ..message };
+            let prev_seq = own::prev_seq(their_shown.0, seq);
+            let theirs = NewMessage { chat: &own_name, sender: None, prev_seq, ..message };
             changes.push(append(peer_id, peer, &theirs));
-            changes.extend(own::list(peer_id, &own_name, conversation, time_ms));
+            changes.extend(own::list(peer_id, &own_name, their_shown, time_ms));
         }
         let places = Places::direct(id, |who| match who {
             who if who == *me => user.inbox_head + 1,
@@ -91,11 +111,14 @@ impl<'a> Pair<'a> {
             time_ms,
             client_msg_id: None,
             expires_at_ms,
+            alone,
             places: places.as_bytes(),
             content,
         };
-        let conversation = id.clone();
-        changes.push(Change::AppendMessage { conversation, seq, time_ms, message: stored.encode() });
+        let shade = conversation.shade_after(id, me, (seq, time_ms), alone);
+        let (message, conversation) = (stored.encode(), id.clone());
+        changes.push(Change::AppendMessage { conversation, seq, time_ms, message });
+        changes.extend(shade.map(|to| Change::PutShade { conversation: id.clone(), to: Some(to) }));
         Told { seq, time_ms, places }
     }
 }

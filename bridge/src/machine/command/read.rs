@@ -36,7 +36,8 @@ impl Read {
         let mut missing = Missing::default();
         let user = missing.note(view.user(me));
         let peer = missing.note(view.user(peer_id));
-        let conversation = missing.note(view.conversation(&ConversationId::direct(me, peer_id)));
+        let id = ConversationId::direct(me, peer_id);
+        let conversation = missing.note(view.conversation(&id));
         let receipt = missing.note(view.receipt(peer_id, &own_name));
         let kept = missing.note(view.chat(me, &self.chat));
         let (Some(user), Some(peer), Some(conversation), Some(receipt), Some(kept)) =
@@ -45,7 +46,8 @@ impl Read {
             return Err(missing);
         };
         // What was said before there was this user of the name is none of theirs.
-        if self.up_to > conversation.head || conversation.last_time_ms < user.since_ms {
+        let (shown, shown_ms) = conversation.shown(&id, me);
+        if self.up_to > shown || shown_ms < user.since_ms {
             return refuse(view, &self.caller, None, ErrorCode::NoSuchMessage.into());
         }
         let mut changes = self.own(user, kept);
@@ -143,11 +145,15 @@ mod tests {
     /// alice and bob have exchanged ten messages.
     fn memory() -> Memory {
         let mut memory = Memory::with_users(&["alice", "bob"]);
-        memory.set_conversation("alice", "bob", Conversation { head: Seq(10), last_time_ms: 1, timer_s: 0 });
+        memory.set_conversation(
+            "alice",
+            "bob",
+            Conversation { head: Seq(10), last_time_ms: 1, ..Conversation::default() },
+        );
         memory.set_conversation(
             "alice",
             "alice",
-            Conversation { head: Seq(10), last_time_ms: 1, timer_s: 0 },
+            Conversation { head: Seq(10), last_time_ms: 1, ..Conversation::default() },
         );
         memory
     }

@@ -1,7 +1,7 @@
 //! `Send`: a message to another user or to a group, or a note to oneself.
 
 use super::reject::refuse;
-use super::{Caller, Decision, Missing, View, group, own};
+use super::{Caller, Decision, Missing, View, group, own, pair};
 use crate::entry::NewMessage;
 use crate::machine::places::Places;
 use crate::machine::record::{Conversation, RingItem, User};
@@ -53,7 +53,11 @@ impl Send {
         {
             return Ok(Decision::only(Outcome::Accepted { seq, time_ms }));
         }
-        if let Some(refusal) = Self::refusal(sender, recipient, conversation, env) {
+        let blocks_them = || {
+            let blocks = conversation.blocks(&conversation_id, (from, sender), recipient);
+            (blocks && !to_self).then(pair::blocks_them)
+        };
+        if let Some(refusal) = Self::refusal(sender, recipient, conversation, env).or_else(blocks_them) {
             return refuse(view, &self.caller, self.message.client_msg_id.as_ref(), refusal);
         }
 
@@ -61,9 +65,12 @@ impl Send {
         let time_ms = env.now_ms.max(conversation.last_time_ms);
         let id = self.message.client_msg_id.as_ref();
         let content = &self.message.content;
+        // Who is blocked is answered as if not, and alone sees what they say.
+        let alone = !to_self && conversation.blocks(&conversation_id, (to, recipient), sender);
+        let my_shown = conversation.shown(&conversation_id, from);
         let expires_at_ms = conversation.deadline_ms(time_ms, self.message.expires_in_s);
         let mut changes = Vec::with_capacity(5);
-        changes.extend(own::list(from, &self.to, conversation, time_ms));
+        changes.extend(own::list(from, &self.to, my_shown, time_ms));
         if !sender.exists {
             changes.push(Change::CreateUser { user: from.clone(), at_ms: env.now_ms });
         }
@@ -74,7 +81,7 @@ impl Send {
             chat: &self.to,
             sender: (!to_self).then_some(from),
             seq,
-            prev_seq: None,
+            prev_seq: own::prev_seq(my_shown.0, seq),
             time_ms,
             expires_at_ms,
             client_msg_id: id,
@@ -87,11 +94,20 @@ impl Send {
             // There is one inbox, and other devices of its owner may yet come: the note is always in it.
             changes.push(append(from, recipient, &mine));
         } else {
-            let chat = ChatName::User(from.clone());
-            changes.extend(own::list(to, &chat, conversation, time_ms));
-            let received =
-                NewMessage { chat: &chat, sender: None, client_msg_id: None, from_device: None, ..mine };
-            changes.push(append(to, recipient, &received));
+            if !alone {
+                let chat = ChatName::User(from.clone());
+                let their_shown = conversation.shown(&conversation_id, to);
+                changes.extend(own::list(to, &chat, their_shown, time_ms));
+                let received = NewMessage {
+                    chat: &chat,
+                    sender: None,
+                    prev_seq: own::prev_seq(their_shown.0, seq),
+                    client_msg_id: None,
+                    from_device: None,
+                    ..mine
+                };
+                changes.push(append(to, recipient, &received));
+            }
             if gets_own {
                 changes.push(append(from, sender, &mine));
             }
@@ -101,7 +117,13 @@ impl Send {
             changes.push(Change::PushRing { user: from.clone(), device: device.clone(), item });
         }
         let places = Places::direct(&conversation_id, |who| match who {
-            who if who == to => recipient.inbox_head + 1,
+            who if who == to => {
+                if alone {
+                    0
+                } else {
+                    recipient.inbox_head + 1
+                }
+            }
             _ if gets_own => sender.inbox_head + 1,
             _ => 0,
         });
@@ -110,9 +132,13 @@ impl Send {
             changes.push(Change::ExpireAt { at_ms: expires_at_ms, conversation, seq });
         }
         let places = places.as_bytes();
-        let message = NewStored { sender: from, time_ms, client_msg_id: id, expires_at_ms, places, content };
+        let message =
+            NewStored { sender: from, time_ms, client_msg_id: id, expires_at_ms, alone, places, content };
         let message = message.encode();
+        let shade = conversation.shade_after(&conversation_id, from, (seq, time_ms), alone);
+        let shade = shade.map(|to| Change::PutShade { conversation: conversation_id.clone(), to: Some(to) });
         changes.push(Change::AppendMessage { conversation: conversation_id, seq, time_ms, message });
+        changes.extend(shade);
         Ok(Decision { changes, outcome: Outcome::Accepted { seq, time_ms } })
     }
 

@@ -3,10 +3,10 @@
 use super::reject::refuse;
 use super::{Caller, Decision, Missing, View, group};
 use crate::entry;
-use crate::machine::record::{Tie, User};
+use crate::machine::record::{Conversation, Tie, User};
 use crate::machine::{Change, Env, Outcome};
 use chasqui_proto::limits::TIES_PER_USER;
-use chasqui_proto::{ErrorCode, Refusal, UserId, v1};
+use chasqui_proto::{ConversationId, ErrorCode, Refusal, UserId, v1};
 
 /// Others are to be something to a user, or not to be it any more. Those who are so already are passed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,9 @@ struct Another<'a> {
     counted: bool,
     now: Tie,
     to: Tie,
+    /// What they say to each other.
+    id: ConversationId,
+    conversation: &'a Conversation,
 }
 
 impl SetTies {
@@ -61,17 +64,22 @@ impl SetTies {
         for user in group::each_once(&self.users) {
             let record = missing.note(view.user(user));
             let tie = missing.note(view.tie(me, user));
-            found.extend(record.zip(tie).map(|(record, tie)| (user, record, *tie)));
+            let id = ConversationId::direct(me, user);
+            if let (Some(record), Some(tie), Some(conversation)) =
+                (record, tie, missing.note(view.conversation(&id)))
+            {
+                found.push((user, record, *tie, (id, conversation)));
+            }
         }
         let Some(owner) = owner.filter(|_| missing.0.is_empty()) else { return Err(missing) };
         if !owner.exists && !env.dev {
             return refuse(view, &self.caller, None, group::removed());
         }
         let mut others: Vec<Another<'_>> = Vec::with_capacity(found.len());
-        others.extend(found.into_iter().map(|(user, record, tie)| {
+        others.extend(found.into_iter().map(|(user, record, tie, (id, conversation))| {
             let now = tie.between(owner, record);
             let counted = tie.life == owner.lives && tie.is_kept();
-            Another { user, record, counted, now, to: self.what.of(now) }
+            Another { user, record, counted, now, to: self.what.of(now), id, conversation }
         }));
         // Of who had the name before something may be left to be taken away.
         others.retain(|other| other.to != other.now || other.counted != other.to.is_kept());
@@ -87,7 +95,7 @@ impl SetTies {
         for other in &others {
             position += 1;
             ties = ties + u32::from(other.to.is_kept()) - u32::from(other.counted);
-            self.change(other, ties, position, env, &mut changes);
+            self.change(other, (owner, ties), position, env, &mut changes);
         }
         if ties as usize > TIES_PER_USER && ties > owner.ties {
             let sentence = format!(
@@ -99,10 +107,22 @@ impl SetTies {
     }
 
     /// All that follows from somebody being something else to the caller.
-    fn change(&self, other: &Another<'_>, ties: u32, position: u64, env: &Env, changes: &mut Vec<Change>) {
+    fn change(
+        &self,
+        other: &Another<'_>,
+        (record, ties): (&User, u32),
+        position: u64,
+        env: &Env,
+        changes: &mut Vec<Change>,
+    ) {
         let (owner, user) = (&self.caller.user, other.user);
         if self.what.adds() && !other.record.exists {
             changes.push(Change::CreateUser { user: user.clone(), at_ms: env.now_ms });
+        }
+        // From here on who is blocked is not seen, or is seen again.
+        if let What::Blocked(blocks) = self.what {
+            let to = other.conversation.with_block(&other.id, (owner, record), other.record, blocks);
+            changes.push(Change::PutShade { conversation: other.id.clone(), to: Some(to) });
         }
         changes.push(Change::PutTie { owner: owner.clone(), other: user.clone(), to: other.to, ties });
         let tie =
@@ -306,7 +326,8 @@ mod tests {
         let (alice, bob) = (user("alice"), user("bob"));
         let missing =
             decide(&Memory::cold(), &set(What::Contact(true), &["bob"]).into(), &env()).unwrap_err();
-        let expected = [Key::User(alice.clone()), Key::User(bob.clone()), Key::Tie(alice, bob)];
+        let said = Key::Conversation(ConversationId::direct(&alice, &bob));
+        let expected = [Key::User(alice.clone()), Key::User(bob.clone()), Key::Tie(alice, bob), said];
         assert_eq!(missing.0, expected);
     }
 }

@@ -33,8 +33,12 @@ impl SetTimer {
             return self.refuse(view, removed());
         }
         let conversation = pair.conversation;
-        if conversation.head == Seq::NONE || conversation.last_time_ms < pair.user.since_ms {
+        let (shown, shown_ms) = conversation.shown(&pair.id, pair.me);
+        if shown == Seq::NONE || shown_ms < pair.user.since_ms {
             return self.refuse(view, ErrorCode::NoSuchMessage.into());
+        }
+        if let Some(refusal) = pair.refusal() {
+            return self.refuse(view, refusal);
         }
         if conversation.timer_s == self.seconds {
             return Ok(Decision::only(Outcome::Done));
@@ -103,7 +107,7 @@ mod tests {
     /// alice and bob have exchanged ten messages, and are in a group where only alice, its admin, may change what it shows.
     fn memory() -> Memory {
         let mut memory = Memory::with_users(&["alice", "bob", "carol"]);
-        let ten = Conversation { head: Seq(10), last_time_ms: 1, timer_s: 0 };
+        let ten = Conversation { head: Seq(10), last_time_ms: 1, ..Conversation::default() };
         memory.set_conversation("alice", "bob", ten);
         let create = GroupCreate {
             caller: caller("alice", "phone"),

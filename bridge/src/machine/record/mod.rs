@@ -12,6 +12,7 @@ mod group;
 mod membership;
 mod receipt;
 mod ring;
+mod shade;
 mod tie;
 mod user;
 
@@ -31,6 +32,9 @@ pub(crate) use membership::tests::arbitrary as arbitrary_membership;
 pub use membership::{Membership, Stay};
 pub use receipt::{Counts, Mark, MemberMarks, Members, Receipt};
 pub use ring::{Ring, RingItem};
+pub use shade::Shade;
+#[cfg(test)]
+pub(crate) use shade::tests::arbitrary as arbitrary_shade;
 pub use tie::Tie;
 #[cfg(test)]
 pub(crate) use tie::tests::arbitrary as arbitrary_tie;

@@ -27,6 +27,7 @@ fn said_by(sender: &str, time_ms: u64) -> StoredMessage {
         time_ms,
         client_msg_id: None,
         expires_at_ms: 0,
+        alone: false,
         places: Bytes::new(),
         content: Bytes::new(),
     }
@@ -45,7 +46,11 @@ fn acts(by: &str, on: ChatName, deed: Deed) -> Act {
 /// alice and bob have exchanged ten messages, and are in a group with carol, of five.
 fn memory() -> Memory {
     let mut memory = Memory::with_users(&["alice", "bob", "carol", "dave"]);
-    memory.set_conversation("alice", "bob", Conversation { head: Seq(10), last_time_ms: 1, timer_s: 0 });
+    memory.set_conversation(
+        "alice",
+        "bob",
+        Conversation { head: Seq(10), last_time_ms: 1, ..Conversation::default() },
+    );
     let create = GroupCreate {
         caller: caller("alice", "phone"),
         group: chasqui_proto::GroupId::parse("hikers").unwrap(),

@@ -103,8 +103,7 @@ impl<'a, V: View> Story<'a, V> {
         // An entry for each, the message, and what becomes of its sender.
         self.changes.reserve(readers.len() + 3);
         let mut places = Places::default();
-        let said_last =
-            Conversation { head: self.head, last_time_ms: self.last_time_ms, ..Conversation::default() };
+        let said_last = (self.head, self.last_time_ms);
         for reader in readers {
             let Some(user) = self.missing.note(self.view.user(&reader.user)) else { continue };
             if !is_alive(reader, user, self.dev) {
@@ -123,7 +122,7 @@ impl<'a, V: View> Story<'a, V> {
                 whole: false,
             };
             // In the list of whoever stays, it moves with the conversation.
-            self.changes.extend(list(&reader.user, chat, &said_last, time_ms));
+            self.changes.extend(list(&reader.user, chat, said_last, time_ms));
             if let Some(message) = entry(reader, user, message) {
                 let position = user.inbox_head + 1 + self.told;
                 places.put(&reader.user, position);
@@ -136,6 +135,7 @@ impl<'a, V: View> Story<'a, V> {
             time_ms,
             client_msg_id: said.client_msg_id,
             expires_at_ms: said.expires_at_ms,
+            alone: false,
             places: places.as_bytes(),
             content: said.content,
         };
