@@ -2,7 +2,7 @@
 
 use crate::payload::Stamp;
 use crate::receipts;
-use crate::role::{Manner, Prepares, Reads, Role, Stay};
+use crate::role::{Asks, Manner, Prepares, Reads, Role, Stay};
 use crate::tally::Tally;
 use crate::wire::{self, Hello, Incoming, Malformed};
 use std::collections::{BTreeSet, VecDeque};
@@ -61,7 +61,7 @@ struct Flight {
     due_ns: u64,
 }
 
-/// A look at what is retained.
+/// A look at what is retained, or a question.
 #[derive(Debug, Clone, Default)]
 struct Look {
     number: u64,
@@ -242,6 +242,9 @@ impl Client {
             let begins = self.out.len();
             wire::publish(&mut self.out, version, &shelf.topic(seq), qos, id, cx.payload);
             wire::set_retain(&mut self.out, begins);
+        } else if let Some(names) = &self.role.spreads_over {
+            let topic = format!("u/{names}{seq}/send");
+            wire::publish(&mut self.out, version, &topic, qos, id, cx.payload);
         } else if let Some(topic) = &self.role.publishes_to {
             wire::publish(&mut self.out, version, topic, qos, id, cx.payload);
         }
@@ -274,6 +277,24 @@ impl Client {
         let number = self.look.number + 1;
         self.look = Look { number, filter: shelf.filter(number), began_ns: cx.now_ns, seen: 0 };
         wire::subscribe(&mut self.out, cx.manner.version, u16::MAX, &self.look.filter, cx.manner.qos);
+    }
+
+    /// Asks for what it is to ask for.
+    pub fn ask(&mut self, cx: &mut Context<'_>) {
+        let id = self.free_id();
+        let Some(Asks { topic, payload }) = &self.role.asks else { return };
+        self.look.began_ns = cx.now_ns;
+        // Its acknowledgement is not waited for: the answer is.
+        wire::publish(&mut self.out, cx.manner.version, topic, 1, id, payload);
+    }
+
+    /// It is answered, and asks again.
+    fn was_answered(&mut self, cx: &mut Context<'_>) {
+        cx.tally.cycles += 1;
+        cx.tally.look_ns.saturating_record(cx.now_ns.saturating_sub(self.look.began_ns));
+        if cx.publishing {
+            self.ask(cx);
+        }
     }
 
     /// One of the messages it looks for is there; behind the last it looks for others.
@@ -367,7 +388,9 @@ impl Client {
                     1 => wire::puback(&mut self.out, id),
                     _ => wire::pubrec(&mut self.out, id),
                 }
-                if self.role.looks.is_some() {
+                if self.role.asks.is_some() {
+                    self.was_answered(cx);
+                } else if self.role.looks.is_some() {
                     self.saw(cx);
                 } else if self.role.reads.is_some() && receipts::is_receipt(topic) {
                     self.receipted(payload, cx);

@@ -18,6 +18,7 @@ use chasqui_bench::scenario::overload::Overload;
 use chasqui_bench::scenario::pair::Pair;
 use chasqui_bench::scenario::rate::Rate;
 use chasqui_bench::scenario::retained::Retained;
+use chasqui_bench::scenario::sync::Sync;
 use clap::{Parser, Subcommand};
 use std::io;
 use std::net::SocketAddr;
@@ -73,6 +74,8 @@ enum Scenario {
     ChatReceipts(ChatReceipts),
     /// Chasqui's own fanout: one member of a group writes, all others receive
     ChatGroup(ChatGroup),
+    /// Chasqui's own conversations: a user with many, whose devices ask for a page of them.
+    Sync(Sync),
     /// Chasqui's own offline: users who are written to while they are away.
     CatchUp(CatchUp),
 }
@@ -92,6 +95,7 @@ impl Scenario {
             Scenario::ChatReceipts(receipts) => ("chat-receipts", receipts.plan()),
             Scenario::ChatGroup(group) => ("chat-group", group.plan()),
             Scenario::ChatPair(pair) => ("chat-pair", pair.plan()),
+            Scenario::Sync(sync) => ("sync", sync.plan()),
             Scenario::CatchUp(catch_up) => ("catch-up", catch_up.plan()),
         }
     }

@@ -146,7 +146,7 @@ pub struct Report {
     pub delivery: Option<Latency>,
     /// From when a device that was away began to connect until its first message.
     pub first: Option<Latency>,
-    /// From a SUBSCRIBE until the last of the retained messages that match.
+    /// From a SUBSCRIBE until the last of the retained messages that match, or from a question to its answer.
     pub look: Option<Latency>,
     /// From when a message was due until its sender heard that it is on a device.
     pub delivered_receipt: Option<Latency>,

@@ -54,6 +54,15 @@ pub struct Prepares {
     pub payload: Vec<u8>,
 }
 
+/// What a client asks for, over and over.
+#[derive(Debug, Clone)]
+pub struct Asks {
+    /// Where.
+    pub topic: String,
+    /// For what. The answer is a message that its filter matches.
+    pub payload: Vec<u8>,
+}
+
 /// What a client is for.
 #[derive(Debug, Clone, Default)]
 pub struct Role {
@@ -69,6 +78,8 @@ pub struct Role {
     pub filter: Option<String>,
     /// What it publishes to.
     pub publishes_to: Option<String>,
+    /// Of Chasqui's own topics: it publishes each message to another user, whose name begins so.
+    pub spreads_over: Option<String>,
     /// Those whose messages it is to receive.
     pub hears: Vec<u32>,
     /// Messages that it publishes, in all; without, as many as there is time for.
@@ -83,12 +94,14 @@ pub struct Role {
     pub retains: Option<Shelf>,
     /// It looks for what is retained, over and over.
     pub looks: Option<Shelf>,
+    /// It asks for something once the measurement begins, and again whenever it is answered.
+    pub asks: Option<Asks>,
 }
 
 impl Role {
     /// Whether it publishes.
     pub fn publishes(&self) -> bool {
-        self.publishes_to.is_some() || self.retains.is_some()
+        self.publishes_to.is_some() || self.spreads_over.is_some() || self.retains.is_some()
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Tally {
     pub duplicated: u64,
     /// Messages that came behind a later one of the same publisher.
     pub out_of_order: u64,
-    /// Connect, subscribe and disconnect, all three done; or a look at what is retained.
+    /// Connect, subscribe and disconnect, all three done; a look at what is retained; or an answer.
     pub cycles: u64,
     /// Bytes of MQTT received.
     pub bytes_in: u64,
@@ -39,7 +39,7 @@ pub struct Tally {
     pub delivery_ns: Histogram<u64>,
     /// From when a device that was away began to connect until it had the first message that waited for it, nanoseconds.
     pub first_ns: Histogram<u64>,
-    /// From a SUBSCRIBE until the last of the retained messages that match, nanoseconds.
+    /// From a SUBSCRIBE until the last of the retained messages that match, or from a question to its answer, nanoseconds.
     pub look_ns: Histogram<u64>,
     /// From when a message was due until its sender heard that it is on a device, nanoseconds.
     pub delivered_receipt_ns: Histogram<u64>,

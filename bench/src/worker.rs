@@ -197,6 +197,11 @@ impl<'a> Worker<'a> {
                 for at in looking {
                     self.step(at, true, Client::look);
                 }
+                let asking = |at: &usize| self.slots[*at].client.role.asks.is_some();
+                let asking: Vec<usize> = (0..self.slots.len()).filter(asking).collect();
+                for at in asking {
+                    self.step(at, true, Client::ask);
+                }
             }
             Phase::Relief => {
                 self.forgive();

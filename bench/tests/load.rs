@@ -17,6 +17,7 @@ use chasqui_bench::scenario::overload::Overload;
 use chasqui_bench::scenario::pair::Pair;
 use chasqui_bench::scenario::rate::Rate;
 use chasqui_bench::scenario::retained::Retained;
+use chasqui_bench::scenario::sync::Sync;
 use chasqui_bridge::server::{self, Server};
 use chasqui_bridge::settings::{ByteSize, Settings};
 use chasqui_storage::Storage;
@@ -172,6 +173,20 @@ fn more_than_a_broker_carries_is_withheld_and_nothing_is_lost() {
             assert!(over.normal_after.is_some(), "{over:?}");
             // Clients that have 20 in flight and owe more.
             assert!(found.measured.withheld > 0 && found.measured.acked > 0, "{found:?}");
+        }
+    });
+}
+
+#[test]
+fn a_user_with_many_conversations_asks_for_a_page_of_them() {
+    served(|address| {
+        for mqtt in ["3.1.1", "5.0"] {
+            let sync: Sync = scenario(&["--conversations", "120", "--devices", "2", "--mqtt", mqtt]);
+            let found = found(sync.plan(), address);
+            assert_eq!((found.lost, found.dead, found.measured.refused), (0, 0, 0), "{found:?}");
+            assert!(found.measured.cycles > 0 && found.measured.look_ns.len() == found.measured.cycles);
+            // A page of fifty conversations is not a small answer.
+            assert!(found.measured.bytes_in > found.measured.cycles * 50 * 40, "{found:?}");
         }
     });
 }

@@ -13,6 +13,7 @@ pub mod overload;
 pub mod pair;
 pub mod rate;
 pub mod retained;
+pub mod sync;
 
 use crate::payload::Form;
 use crate::role::Manner;
