@@ -57,9 +57,9 @@ impl Service {
         let users = SequencedUsers::new(Arc::<I>::clone(sequencer), hook.admin());
         let users = LiveUsers::new(users, Arc::clone(&hook));
         let users = Arc::new(users) as Arc<dyn UserAdmin>;
-        let accounts = Arc::new(Accounts::new(reader.clone(), users, clock)?);
+        let accounts = Arc::new(Accounts::new(reader.clone(), users, Arc::clone(&clock))?);
         let broker = Broker::new(config, Arc::<ChatHook>::clone(&hook), store);
-        hook.join(sequencer, broker.clone(), Arc::clone(&accounts));
+        hook.join(sequencer, broker.clone(), Arc::clone(&accounts), clock);
         Ok(Service { hook, broker, accounts })
     }
 }

@@ -17,12 +17,14 @@ mod groups;
 mod history;
 mod operators;
 mod ops;
+mod presence;
 mod replies;
 mod sink;
 mod sources;
 mod typing;
 mod users;
 mod verbs;
+mod watches;
 
 pub use operators::Operators;
 pub use ops::Operations;
@@ -47,12 +49,14 @@ use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View}
 use chasqui_broker::store::{SessionKey, StoreError};
 use chasqui_proto::filter::{FilterScope, ParsedFilter, Reader as Subscriber};
 use chasqui_proto::{ChatName, DeviceId, ErrorCode, ParsedTopic, UserId};
+use chasqui_storage::clock::Clock;
 use chasqui_storage::{Batch, Poisoned, Reader};
 use commands::{Look, Page, Wish};
 use connections::Connections;
 use grants::{GrantAll, Wanted, grant_other};
 use ops::origin_of;
 use parking_lot::{Mutex, RwLock};
+use presence::Presence;
 use replies::{Found, ReplyTo};
 use std::sync::{Arc, OnceLock, Weak};
 use typing::{Repeats, Typing};
@@ -72,11 +76,13 @@ pub struct ChatHook {
     /// Set once, when the service is put together: the sequencer answers through this hook. Weak, so that who stops the service
     /// is the last to hold it.
     sequencer: OnceLock<Weak<dyn Intake>>,
+    clock: OnceLock<Arc<dyn Clock>>,
     broker: RwLock<Option<Broker>>,
     accounts: RwLock<Option<Arc<Accounts>>>,
     /// Administrative commands that wait.
     admin: Arc<AdminAnswers>,
     connections: Connections,
+    presence: Arc<Presence>,
     repeats: Repeats,
     asks: Asks,
     open: Open,
@@ -92,10 +98,12 @@ impl ChatHook {
         Arc::new(ChatHook {
             reader,
             sequencer: OnceLock::new(),
+            clock: OnceLock::new(),
             broker: RwLock::new(None),
             accounts: RwLock::new(None),
             admin: Arc::default(),
             connections: Connections::default(),
+            presence: Arc::default(),
             repeats: Repeats::default(),
             asks: Asks::default(),
             open,
@@ -106,9 +114,15 @@ impl ChatHook {
     }
 
     /// Tells the hook what it works with. Called once, before the broker serves anybody.
-    pub fn join<I: Intake>(&self, sequencer: &Arc<I>, broker: Broker, accounts: Arc<Accounts>) {
+    pub fn join<I: Intake>(
+        &self,
+        sequencer: &Arc<I>,
+        broker: Broker,
+        accounts: Arc<Accounts>,
+        clock: Arc<dyn Clock>,
+    ) {
         let sequencer: Weak<I> = Arc::downgrade(sequencer);
-        let joined = self.sequencer.set(sequencer).is_ok();
+        let joined = self.sequencer.set(sequencer).is_ok() && self.clock.set(clock).is_ok();
         debug_assert!(joined, "a hook is joined once");
         *self.accounts.write() = Some(accounts);
         *self.broker.write() = Some(broker);
@@ -142,6 +156,11 @@ impl ChatHook {
     /// The sequencer; `None` when the service has stopped.
     fn sequencer(&self) -> Option<Arc<dyn Intake>> {
         self.sequencer.get().and_then(Weak::upgrade)
+    }
+
+    /// What time it is, Unix milliseconds; 0 before the service is put together, when nobody is connected.
+    fn now_ms(&self) -> u64 {
+        self.clock.get().map_or(0, |clock| clock.now_ms())
     }
 
     /// Hands requests in, or says that there is nobody to hand them to.
@@ -381,7 +400,7 @@ impl Hook for ChatHook {
         });
     }
 
-    fn subscribe(&self, client: &Arc<Client>, _occasion: Occasion, asks: Vec<Ask>, granted: Granted) {
+    fn subscribe(&self, client: &Arc<Client>, occasion: Occasion, asks: Vec<Ask>, granted: Granted) {
         let (user, device) = (user_of(&client.session), device_of(client));
         let subscriber = Subscriber { user: user.as_ref(), device: device.as_ref() };
         let wanted = |ask: &Ask| {
@@ -389,7 +408,8 @@ impl Hook for ChatHook {
             let allowed = self.allows(client, &filter, &ask.filter);
             Wanted { filter, qos: ask.qos, allowed }
         };
-        let filters: Vec<Wanted> = asks.iter().map(wanted).collect();
+        let mut filters: Vec<Wanted> = asks.iter().map(wanted).collect();
+        let granted = self.watch(client, occasion, &asks, &mut filters, granted);
         // A persistent session that reads its inbox at QoS 1 or 2 is a device.
         let becomes_device = client.persistent
             && filters.iter().any(|Wanted { filter, qos, .. }| {
@@ -439,11 +459,28 @@ impl Hook for ChatHook {
         sources::view(&self.reader, client, grant, item)
     }
 
+    fn unsubscribed(&self, client: &Arc<Client>, filters: &[Arc<str>]) {
+        self.unwatch(client, filters);
+    }
+
+    fn tick(&self, now_ms: u64) {
+        // Messages come first: what is shown meanwhile is conflated.
+        if !self.is_busy() {
+            self.presence.tick(&self.connections, now_ms);
+        }
+    }
+
     fn connected(&self, client: &Arc<Client>) {
         self.connections.add(client);
+        if let Some(user) = user_of(&client.session) {
+            self.presence.connected(&user, client.connection, self.now_ms());
+        }
     }
 
     fn disconnected(&self, client: &Arc<Client>) {
+        if let Some(user) = user_of(&client.session) {
+            self.presence.disconnected(&user, client.connection, self.now_ms());
+        }
         self.connections.remove(client);
     }
 
