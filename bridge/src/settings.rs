@@ -155,7 +155,7 @@ settings! {
         /// 256 ids of accepted messages that are remembered for a device, so that every retry is recognised.
         receive_maximum: u32 = "128", "1" ..= "255";
         /// Filters of one session.
-        subscriptions: u32 = "1000", "1" ..= "1000000";
+        subscriptions: u32 = "2000", "1" ..= "1000000";
         /// The longest keep-alive: a 5.0 client that asks for more, or for none, is told this one. 0 for no bound.
         keep_alive_max: Duration = "0 ms", "0 ms" ..= "65535 s";
         /// How long a client may take nothing of what is sent to it before its connection is closed. 0 for ever.

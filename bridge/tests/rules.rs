@@ -42,6 +42,8 @@ mod overlapping;
 mod own_devices;
 #[path = "rules/packet_ids.rs"]
 mod packet_ids;
+#[path = "rules/presence.rs"]
+mod presence;
 #[path = "rules/read_receipts.rs"]
 mod read_receipts;
 #[path = "rules/refusals.rs"]

@@ -183,6 +183,7 @@ impl Broker {
             inner.tell_system();
         }
         inner.offer_parked();
+        inner.hook.tick(now_ms);
     }
 
     /// What [`Broker::tend`] does now and then, and once at a time: wills, ends of sessions, retained messages that expire, and what

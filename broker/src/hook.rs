@@ -9,8 +9,8 @@
 //!
 //! Calls come from the connections' tasks and must not block, except where a method says so.
 
-use crate::codec::{QoS, ReasonCode, Version, Will};
-use crate::link::{Event, Link};
+use crate::codec::{QoS, ReasonCode, RetainHandling, Version, Will};
+use crate::link::{Event, Link, Pushed};
 use crate::message::Message;
 use crate::shared::SharedMessage;
 use crate::source::{Item, Read, ReadLimit, SourceGrant, SourceId, View};
@@ -48,6 +48,14 @@ impl Client {
     /// Gives a message to this session alone, if one of its subscriptions matches and it is connected.
     pub fn send(&self, message: Message) {
         self.link.push(Event::Direct(SharedMessage::new(message)));
+    }
+
+    /// Gives the value that a topic has now to this connection, with QoS 0 and RETAIN as in the message, if it has subscribed to that very
+    /// topic; wildcards do not count. A newer value replaces one that waits. False where there is no room for it: it is to be
+    /// given again later.
+    pub fn show(&self, message: Message) -> bool {
+        let message = SharedMessage::new(Message { qos: QoS::AtMostOnce, ..message });
+        self.link.latest(message) != Pushed::Dropped
     }
 
     /// Ends this connection with a reason.
@@ -199,6 +207,8 @@ pub struct Ask {
     pub filter: Arc<str>,
     /// The QoS asked for.
     pub qos: QoS,
+    /// Which of the values that are there already it asks for [MQTT-3.3.1-9].
+    pub retain_handling: RetainHandling,
 }
 
 /// What a filter gets.
@@ -315,6 +325,9 @@ pub trait Hook: Send + Sync + 'static {
 
     /// What the application does now and then, about once a second: called by one task, one call at a time.
     fn tend(&self) {}
+
+    /// Called about every 50 ms, by the one task that looks after deadlines: what it does is to be little.
+    fn tick(&self, _now_ms: u64) {}
 
     /// A connection was let in; called before anything else is asked for it.
     fn connected(&self, _client: &Arc<Client>) {}

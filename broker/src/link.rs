@@ -101,6 +101,8 @@ pub enum Event {
     Swept,
     /// A message for this session alone, if a subscription of it matches.
     Direct(Arc<SharedMessage>),
+    /// The value that a topic has now, for this session alone, if it has subscribed to that topic by name.
+    Latest(Arc<SharedMessage>),
     /// Something is due.
     Timer,
     /// The connection is to end, with this reason.
@@ -414,18 +416,29 @@ impl Link {
     /// Pushes a message that may be lost, for this session alone if a subscription of it matches. It counts as a plain one, and is left
     /// out where there is no room.
     pub fn signal(&self, message: Arc<SharedMessage>) -> Pushed {
+        let weight = message.weight();
+        self.push_if_room(Event::Direct(message), weight)
+    }
+
+    /// The same for the value that a topic has now.
+    pub fn latest(&self, message: Arc<SharedMessage>) -> Pushed {
+        let weight = message.weight();
+        self.push_if_room(Event::Latest(message), weight)
+    }
+
+    fn push_if_room(&self, event: Event, weight: usize) -> Pushed {
         let waker = {
             let mut mailbox = self.mailbox.lock();
             if !mailbox.connected {
                 return Pushed::Offline;
             }
-            let bytes = mailbox.plain_bytes + message.weight();
+            let bytes = mailbox.plain_bytes + weight;
             if mailbox.plain_items >= self.bounds.items as usize || bytes > self.bounds.bytes as usize {
                 return Pushed::Dropped;
             }
             mailbox.plain_items += 1;
             mailbox.plain_bytes = bytes;
-            mailbox.put(Event::Direct(message));
+            mailbox.put(event);
             mailbox.wake()
         };
         if let Some(waker) = waker {

@@ -39,7 +39,7 @@ pub enum FilterScope {
     Generic,
     /// Topics of the reader's own, under `u/{me}`.
     Own(OwnFilter),
-    /// One contact's presence, asked for by name.
+    /// One contact's presence, asked for by name, whichever encoding.
     Presence {
         /// The contact.
         contact: UserId,
@@ -249,7 +249,7 @@ fn under_u(filter: &str, json: bool, me: &UserId, device: &DeviceId) -> Result<F
             _ => Err(FilterRefusal::Forbidden),
         };
     }
-    if let (Some("presence"), Some(contact), None, false) = (what, name, more, json) {
+    if let (Some("presence"), Some(contact), None) = (what, name, more) {
         let contact = UserId::parse(contact).map_err(|_| match contact {
             "+" | "#" => FilterRefusal::PresenceByName,
             _ => FilterRefusal::NoRow,

@@ -69,6 +69,14 @@ limits! {
     TYPING_REPEAT_MS: u64 = 1_000;
     /// How long a `Typing` holds for who gets it, without another.
     TYPING_LIFE_MS: u64 = 6_000;
+    /// Who is back within this time was not away: no change of presence.
+    PRESENCE_GRACE_MS: u64 = 10_000;
+    /// Least time between two values of one presence topic, conflated.
+    PRESENCE_INTERVAL_MS: u64 = 1_000;
+    /// Values of presence topics that one connection is given in any second; the rest wait, conflated.
+    PRESENCE_PER_SECOND: usize = 50;
+    /// Presence topics that one connection subscribes to; one more is refused.
+    PRESENCE_WATCHES_PER_CONNECTION: usize = 5_000;
     /// An MQTT packet of any kind; what the server announces as Maximum Packet Size.
     PACKET_MAX_BYTES: usize = 1_048_576;
     /// The CONNECT packet, its will included: until then nobody knows who it is.
@@ -80,7 +88,7 @@ limits! {
     /// Levels of a topic name or filter.
     TOPIC_MAX_LEVELS: usize = 128;
     /// Filters that one session holds.
-    SUBSCRIPTIONS_PER_SESSION: usize = 1_000;
+    SUBSCRIPTIONS_PER_SESSION: usize = 2_000;
     /// Devices of one user; one more is refused.
     DEVICES_PER_USER: usize = 10;
     /// QoS 1 and 2 messages a client may have unanswered on 5.0; what the server announces as Receive Maximum.
@@ -143,6 +151,12 @@ limits! {
     PERSISTENT_QUEUE_MAX_BYTES: usize = 256 * MIB;
     /// Signals waiting for one connection; the oldest go first.
     SIGNAL_QUEUE_MAX_ITEMS: usize = 64;
+    /// Users of whom it is kept when they were there last; beyond, those who left longest ago are as if never seen.
+    PRESENCE_SEEN_MAX_ITEMS: usize = 500_000;
+    /// Values of presence topics that all connections together are given in one tick (50 ms); the rest wait, conflated.
+    PRESENCE_UPDATES_PER_TICK: usize = 2_048;
+    /// Of these, how many while others wait for the lock.
+    PRESENCE_UPDATES_AT_ONCE: usize = 128;
     /// A reason string; longer ones are cut.
     REASON_MAX_BYTES: usize = 256;
 }
@@ -190,6 +204,9 @@ const _: () = assert!(
     CONTACTS_MAX_ITEMS * (ID_MAX_BYTES + 64) < PACKET_MAX_BYTES,
     "a page of contacts fits into a packet, as JSON too"
 );
+const _: () = assert!(PRESENCE_INTERVAL_MS < PRESENCE_GRACE_MS);
+const _: () = assert!(PRESENCE_PER_SECOND <= PRESENCE_UPDATES_AT_ONCE);
+const _: () = assert!(PRESENCE_UPDATES_AT_ONCE <= PRESENCE_UPDATES_PER_TICK);
 const _: () = assert!(FLUSH_INTERVAL_MS < CURSOR_DELAY_MS && CURSOR_DELAY_MS < OVERLAY_MAX_AGE_MS);
 const _: () = assert!(CURSOR_DELAY_MS < RECEIPT_INTERVAL_MS);
 const _: () = assert!(RATE_WAIT_MAX_MS < CONNECT_WAIT_MS);

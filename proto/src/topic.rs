@@ -146,7 +146,7 @@ pub const ROWS: [Row; 17] = {
         row(RowKind::GroupReceipts, "u/{me}/receipts/g/{group}", State, Subscribe, "Receipt").json().built(),
         row(RowKind::TypingUser, "u/{me}/typing/u/{peer}", Signal, Subscribe, "Typing").built(),
         row(RowKind::TypingMember, "u/{me}/typing/g/{group}/{member}", Signal, Subscribe, "Typing").built(),
-        row(RowKind::Presence, "u/{me}/presence/{contact}", State, Subscribe, "Presence"),
+        row(RowKind::Presence, "u/{me}/presence/{contact}", State, Subscribe, "Presence").json().built(),
         row(RowKind::Profile, "u/{user}/profile", State, Subscribe, "Profile"),
         row(RowKind::GroupInfo, "g/{group}/info", State, Subscribe, "GroupInfo"),
         row(RowKind::Sys, "$SYS/#", State, Subscribe, "").built(),
@@ -411,7 +411,7 @@ pub enum TopicError {
     #[error("there is no such verb under do/; see topics.md")]
     UnknownVerb,
     /// It exists, but not as JSON.
-    #[error("this topic has no json/ twin: only commands, in, receipts and replies do")]
+    #[error("this topic has no json/ twin: only commands, in, receipts, presence and replies do")]
     NoJson,
     /// A level that stands for an id is none.
     #[error("a level of this topic is not an id: {0}")]

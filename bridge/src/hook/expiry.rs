@@ -22,7 +22,7 @@ impl ChatHook {
         if self.expiring.load(Ordering::Acquire) > 0 {
             return;
         }
-        match due(&self.reader, self.clock.now_ms()) {
+        match due(&self.reader, self.now_ms()) {
             Ok(due) => {
                 self.expiring.store(due.len(), Ordering::Release);
                 for expire in due {

@@ -5,7 +5,7 @@ use crate::machine::Outcome;
 use chasqui_broker::codec::{QoS, ReasonCode};
 use chasqui_broker::hook::{Grant, Granted};
 use chasqui_broker::store::StoreError;
-use chasqui_proto::filter::{FilterScope, ParsedFilter};
+use chasqui_proto::filter::{FilterRefusal, FilterScope, ParsedFilter};
 use chasqui_proto::{ErrorCode, Refusal, UserId};
 
 /// Where a user's sources stand for a session that subscribes.
@@ -27,7 +27,7 @@ pub(super) fn refused(code: ErrorCode) -> Grant {
 pub(super) struct Wanted {
     pub(super) filter: ParsedFilter,
     pub(super) qos: QoS,
-    /// Whether the access rules allow it, where they have a say.
+    /// Whether the access rules allow it, where they have a say; of presence, whether the connection has room for it.
     pub(super) allowed: bool,
 }
 
@@ -43,12 +43,23 @@ pub(super) fn grant_other(wanted: &Wanted) -> Grant {
         ),
         // The broker asks for operators only.
         FilterScope::Sys => Grant::Granted { qos: QoS::AtMostOnce, plain: true, sources: Vec::new() },
+        FilterScope::Refused(FilterRefusal::PresenceByName) => Grant::Refused(
+            ReasonCode::TopicFilterInvalid,
+            "presence is subscribed to one contact at a time, by name: wildcards do not stand for contacts",
+        ),
         FilterScope::Refused(why) => refused(Refusal::from(*why).code),
         // The same for every user and group, there or not.
-        FilterScope::Presence { .. }
-        | FilterScope::Profile { .. }
-        | FilterScope::Group(_)
-        | FilterScope::Own(_) => refused(ErrorCode::NotSupported),
+        // The same for everybody, there or not: what is shown makes the difference.
+        FilterScope::Presence { .. } if wanted.allowed => {
+            Grant::Granted { qos: QoS::AtMostOnce, plain: false, sources: Vec::new() }
+        }
+        FilterScope::Presence { .. } => Grant::Refused(
+            ReasonCode::QuotaExceeded,
+            "this connection subscribes to the presence of as many as it may",
+        ),
+        FilterScope::Profile { .. } | FilterScope::Group(_) | FilterScope::Own(_) => {
+            refused(ErrorCode::NotSupported)
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod history;
 mod look;
 mod operators;
 mod ops;
+mod presence;
 mod replies;
 mod sight;
 mod sink;
@@ -27,6 +28,7 @@ mod sync;
 mod typing;
 mod users;
 mod verbs;
+mod watches;
 
 pub use operators::Operators;
 pub use ops::Operations;
@@ -58,6 +60,7 @@ use connections::Connections;
 use grants::{GrantAll, Wanted, grant_other};
 use ops::origin_of;
 use parking_lot::{Mutex, RwLock};
+use presence::Presence;
 use replies::ReplyTo;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock, Weak};
@@ -84,6 +87,7 @@ pub struct ChatHook {
     /// Administrative commands that wait.
     admin: Arc<AdminAnswers>,
     connections: Connections,
+    presence: Arc<Presence>,
     repeats: Repeats,
     asks: Asks,
     /// Messages whose time is over and that are being erased.
@@ -112,6 +116,7 @@ impl ChatHook {
             accounts: RwLock::new(None),
             admin: Arc::default(),
             connections: Connections::default(),
+            presence: Arc::default(),
             repeats: Repeats::default(),
             asks: Asks::default(),
             expiring: Arc::default(),
@@ -161,6 +166,11 @@ impl ChatHook {
         self.sequencer.get().and_then(Weak::upgrade)
     }
 
+    /// What time it is, Unix milliseconds.
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
     /// Hands requests in, or says that there is nobody to hand them to.
     fn hand_in(&self, requests: Vec<Request>) {
         if let Some(sequencer) = self.sequencer() {
@@ -204,7 +214,7 @@ impl ChatHook {
 
     /// Gives a connection the page it asks for; what cannot be given is refused.
     fn look_up(&self, client: &Client, asked: LookUp) -> Option<commands::Asked> {
-        let page = match asked.look(&self.reader, self.clock.now_ms()) {
+        let page = match asked.look(&self.reader, self.now_ms()) {
             Ok(page) => page,
             Err(refusal) => return Some(asked.refused(refusal)),
         };
@@ -384,7 +394,7 @@ impl Hook for ChatHook {
         });
     }
 
-    fn subscribe(&self, client: &Arc<Client>, _occasion: Occasion, asks: Vec<Ask>, granted: Granted) {
+    fn subscribe(&self, client: &Arc<Client>, occasion: Occasion, asks: Vec<Ask>, granted: Granted) {
         let (user, device) = (user_of(&client.session), device_of(client));
         let subscriber = Subscriber { user: user.as_ref(), device: device.as_ref() };
         let wanted = |ask: &Ask| {
@@ -392,7 +402,8 @@ impl Hook for ChatHook {
             let allowed = self.allows(client, &filter, &ask.filter);
             Wanted { filter, qos: ask.qos, allowed }
         };
-        let filters: Vec<Wanted> = asks.iter().map(wanted).collect();
+        let mut filters: Vec<Wanted> = asks.iter().map(wanted).collect();
+        let granted = self.watch(client, occasion, &asks, &mut filters, granted);
         // A persistent session that reads its inbox at QoS 1 or 2 is a device.
         let becomes_device = client.persistent
             && filters.iter().any(|Wanted { filter, qos, .. }| {
@@ -439,18 +450,35 @@ impl Hook for ChatHook {
     }
 
     fn view(&self, client: &Client, grant: &SourceGrant, item: &Item) -> View {
-        sources::view(&self.reader, client, grant, item, || self.clock.now_ms())
+        sources::view(&self.reader, client, grant, item, || self.now_ms())
     }
 
     fn tend(&self) {
         self.expire();
     }
 
+    fn unsubscribed(&self, client: &Arc<Client>, filters: &[Arc<str>]) {
+        self.unwatch(client, filters);
+    }
+
+    fn tick(&self, now_ms: u64) {
+        // Messages come first: what is shown meanwhile is conflated.
+        if !self.is_busy() {
+            self.presence.tick(&self.connections, now_ms);
+        }
+    }
+
     fn connected(&self, client: &Arc<Client>) {
         self.connections.add(client);
+        if let Some(user) = user_of(&client.session) {
+            self.presence.connected(&user, client.connection, self.now_ms());
+        }
     }
 
     fn disconnected(&self, client: &Arc<Client>) {
+        if let Some(user) = user_of(&client.session) {
+            self.presence.disconnected(&user, client.connection, self.now_ms());
+        }
         self.connections.remove(client);
     }
 

@@ -16,6 +16,11 @@ impl Sink for ChatHook {
         if let Some(broker) = &*self.broker.read() {
             broker.committed(committed.tails.into_iter().map(sources::tail));
         }
+        if !committed.notices.is_empty() {
+            // Before who asked for it is told that it is so.
+            let now_ms = self.now_ms();
+            committed.notices.iter().for_each(|notice| self.presence.notice(notice, now_ms));
+        }
         let mut answers = committed.answers.into_iter().peekable();
         while let Some(answer) = answers.next() {
             if self.admin.answered(&answer) {

@@ -12,7 +12,7 @@ use super::parked::{Parked, Waiting};
 use super::set::WorkingSet;
 use super::table::Evictable;
 use super::tails::Tails;
-use super::{Answer, Committed, Done, FetchError, NewItems, Ops, Request, Sink, Unanswered};
+use super::{Answer, Committed, Done, FetchError, NewItems, Notice, Ops, Request, Sink, Unanswered};
 use crate::machine::{self, Change, Command, Env, Key, Missing, Outcome, Record};
 use crate::mutation::{Mutation, mutated};
 use chasqui_proto::{ErrorCode, UserId};
@@ -98,21 +98,23 @@ impl Step {
 pub struct Release {
     answers: Vec<Answer>,
     tails: Vec<NewItems>,
+    notices: Vec<Notice>,
     dones: Vec<Done>,
 }
 
 impl Release {
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.tails.is_empty() && self.dones.is_empty()
+        self.answers.is_empty() && self.tails.is_empty() && self.notices.is_empty() && self.dones.is_empty()
     }
 
     /// The batch is durable.
     pub fn committed(self, sink: &dyn Sink) {
-        if !self.answers.is_empty() || !self.tails.is_empty() {
-            sink.committed(Committed { answers: self.answers, tails: self.tails });
+        let Release { answers, tails, notices, dones } = self;
+        if !answers.is_empty() || !tails.is_empty() || !notices.is_empty() {
+            sink.committed(Committed { answers, tails, notices });
         }
-        for done in self.dones {
+        for done in dones {
             done(Ok(()));
         }
     }
@@ -348,6 +350,7 @@ impl Core {
     fn carry_out(&mut self, change: Change) {
         ops::write(&mut self.batch, &change);
         machine::apply(&mut self.set, &change);
+        self.release.notices.extend(Notice::of(&change));
         match change {
             Change::AppendInbox { user, position, entry } => self.tails.inbox(user, position, entry),
             Change::EraseEntry { user, position, entry } => self.tails.erased(user, position, entry),

@@ -28,6 +28,7 @@ mod driver;
 pub mod fetch;
 mod guess;
 pub mod names;
+mod notice;
 mod ops;
 mod parked;
 mod queue;
@@ -45,6 +46,7 @@ use chasqui_proto::{ChatName, UserId};
 use chasqui_storage::{Batch, Poisoned};
 pub use driver::{Options, Sequencer, Stats};
 pub use fetch::{FetchError, read};
+pub use notice::Notice;
 
 /// A command, and what is to be committed with it.
 #[derive(Debug, Clone)]
@@ -113,6 +115,8 @@ pub struct Committed {
     pub answers: Vec<Answer>,
     /// What is new for readers.
     pub tails: Vec<NewItems>,
+    /// What holds from now on for who shows users to each other.
+    pub notices: Vec<Notice>,
 }
 
 /// The answer to a [`Request`].

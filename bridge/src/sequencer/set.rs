@@ -402,6 +402,6 @@ mod tests {
         let ring = size_of::<Slot<(UserId, DeviceId), Ring>>();
         let receipt = size_of::<Slot<(UserId, ChatName), Receipt>>();
         assert_eq!((user, conversation, ring, receipt), (184, 144, 184, 184));
-        assert_eq!((user, conversation, ring, receipt), (184, 128, 184, 184));
+        assert_eq!((user, conversation, ring, receipt), (184, 144, 184, 184));
     }
 }

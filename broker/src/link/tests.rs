@@ -35,6 +35,18 @@ fn tail(position: u64) -> Arc<Tail> {
 }
 
 #[test]
+fn a_latest_value_takes_the_room_of_plain_messages_and_is_left_out_without() {
+    let link = link();
+    let latest = || link.latest(delivery(QoS::AtMostOnce).message);
+    assert_eq!(latest(), Pushed::Offline);
+    link.connect();
+    assert_eq!((latest(), latest(), latest()), (Pushed::Taken, Pushed::Taken, Pushed::Dropped));
+    let mut events = Vec::new();
+    link.take(&mut events, Waker::noop());
+    assert!(matches!(events[..], [Event::Latest(_), Event::Latest(_)]));
+}
+
+#[test]
 fn a_signal_takes_the_room_of_plain_messages_and_is_left_out_without() {
     let link = link();
     let signal = || link.signal(delivery(QoS::AtMostOnce).message);

@@ -10,7 +10,9 @@ use super::under_way::GivenUp;
 use super::{Origin, Stream};
 use crate::broker::Inner;
 use crate::codec::packet::{connack, connect};
-use crate::codec::{ByteStr, Connack, ConnackProperties, Connect, Limits, Packet, Peer, ReasonCode, Version};
+use crate::codec::{
+    ByteStr, Connack, ConnackProperties, Connect, Limits, Packet, Peer, ReasonCode, RetainHandling, Version,
+};
 use crate::hook::{Ask, Client, Grant, Occasion};
 use crate::quota::{Place, Publisher, Refusal};
 use crate::registry::Claim;
@@ -339,7 +341,11 @@ async fn resume(
     let subscriptions = &stored.record.subscriptions;
     let asks: Vec<Ask> = subscriptions
         .iter()
-        .map(|subscription| Ask { filter: Arc::clone(&subscription.filter), qos: subscription.qos })
+        .map(|subscription| Ask {
+            filter: Arc::clone(&subscription.filter),
+            qos: subscription.qos,
+            retain_handling: RetainHandling::Send,
+        })
         .collect();
     let grants: Vec<Grant> = if asks.is_empty() {
         Vec::new()

@@ -15,6 +15,7 @@ mod authentication;
 mod exactly_once;
 mod feed;
 mod in_flight;
+mod latest;
 mod publishing;
 mod pump;
 mod recheck;
@@ -106,6 +107,7 @@ pub(crate) struct Session {
     pending: Option<Box<Pending>>,
     /// What was revoked, and is asked to be looked at.
     recheck: Recheck,
+    latest: Option<Box<latest::Latest>>,
     routes: Option<Box<RouteCache>>,
     aliases_in: Option<Box<aliases::Incoming>>,
     /// What it publishes is held to, if anything.
@@ -150,6 +152,7 @@ impl Session {
             lookups: VecDeque::new(),
             pending: None,
             recheck: Recheck::default(),
+            latest: None,
             routes: None,
             aliases_in: None,
             publisher: None,
@@ -264,6 +267,7 @@ impl Session {
             }
             Event::Swept => self.recheck.sweeping -= 1,
             Event::Direct(message) => return self.direct(message, cx),
+            Event::Latest(message) => self.latest(message, cx),
             // To be woken is all: what is due is looked for when nothing is left to read.
             Event::Timer => {}
             Event::Close(code, sentence) => return Err(Close::server(code, sentence)),

@@ -63,7 +63,7 @@ impl Close {
 
 impl Session {
     /// Whether the connection's buffer has room for more.
-    fn has_room(&self, cx: &Context<'_>) -> bool {
+    pub(super) fn has_room(&self, cx: &Context<'_>) -> bool {
         self.unsent() < cx.config.out_high_water
     }
 
@@ -78,6 +78,7 @@ impl Session {
             // What a subscription brings comes behind its SUBACK.
             return Ok(());
         }
+        self.pump_latest(cx);
         let count = self.feeds.len();
         let mut idle = 0;
         while idle < count && self.has_room(cx) {
@@ -143,7 +144,7 @@ impl Session {
         }
     }
 
-    fn send_plain(&mut self, delivery: &Delivery, packet_id: Option<PacketId>, cx: &Context<'_>) {
+    pub(super) fn send_plain(&mut self, delivery: &Delivery, packet_id: Option<PacketId>, cx: &Context<'_>) {
         let message = &delivery.message;
         let written = if delivery.retain
             || !delivery.identifiers.is_empty()

@@ -131,6 +131,7 @@ impl Session {
             .map(|wanted| Ask {
                 filter: Arc::clone(&wanted.subscription.filter),
                 qos: wanted.subscription.qos,
+                retain_handling: wanted.retain_handling,
             })
             .collect();
         self.pending = Some(Box::new(Pending::Granting { packet_id: subscribe.packet_id, wanted }));

@@ -127,6 +127,9 @@ fn filters_that_reach_nothing_one_may_see_are_refused_with_the_reason() {
         ("json/do/#", PublishOnly),
         ("u/alice/presence/+", PresenceByName),
         ("u/alice/presence/#", PresenceByName),
+        ("u/alice/presence", NoRow),
+        ("json/u/alice/presence/+", PresenceByName),
+        ("u/alice/presence/bob/#", PresenceByName),
         ("u/alice/+/bob", PresenceByName),
         ("$share/x/u/alice/in", Shared),
         ("$share/x/u/#", Shared),
@@ -177,7 +180,10 @@ fn who_one_is_decides() {
 #[test]
 fn what_is_asked_for_by_name() {
     let bob = UserId::parse("bob").unwrap();
-    assert_eq!(alice("u/alice/presence/bob").scope, FilterScope::Presence { contact: bob.clone() });
+    for (filter, json) in [("u/alice/presence/bob", false), ("json/u/alice/presence/bob", true)] {
+        let scope = FilterScope::Presence { contact: bob.clone() };
+        assert_eq!(alice(filter), ParsedFilter { json, scope }, "{filter}");
+    }
     assert_eq!(alice("u/bob/profile").scope, FilterScope::Profile { user: bob });
     assert_eq!(alice("$SYS/#"), ParsedFilter { json: false, scope: FilterScope::Sys });
     assert_eq!(alice("$SYS/broker/uptime").scope, FilterScope::Sys);
