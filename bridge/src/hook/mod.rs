@@ -17,6 +17,7 @@ mod history;
 mod look;
 mod operators;
 mod ops;
+mod publication;
 mod replies;
 mod sink;
 mod sources;
@@ -27,6 +28,7 @@ mod verbs;
 
 pub use operators::Operators;
 pub use ops::Operations;
+pub use publication::Publication;
 pub use users::LiveUsers;
 
 use crate::access::Who;
