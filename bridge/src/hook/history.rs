@@ -55,6 +55,7 @@ impl Sight {
     ) -> Result<Sight, FetchError> {
         let conversation = fetch::conversation(reader, &ConversationId::named_by(user, chat))?;
         let head = conversation.head.0;
+        let mut has_ended = false;
         let visible: Vec<_> = match chat {
             ChatName::User(_) if head == 0 || conversation.last_time_ms < me.since_ms => Vec::new(),
             ChatName::User(_) => vec![1..=head],
@@ -62,11 +63,12 @@ impl Sight {
                 let membership = fetch::membership(reader, group, user)?;
                 // What a user of the same name saw before is none of theirs.
                 let stays = if membership.life == me.lives { &membership.stays[..] } else { &[] };
+                // Whoever goes sees what says so, which may be the newest that there is.
+                has_ended = stays.last().is_some_and(|stay| stay.to != Seq::NONE);
                 let last = |stay: &Stay| if stay.to == Seq::NONE { head } else { stay.to.0 };
                 stays.iter().map(|stay| stay.from.0..=last(stay)).collect()
             }
         };
-        let has_ended = visible.last().is_none_or(|range| *range.end() < head);
         Ok(Sight { visible, since_ms: me.since_ms, last_time_ms: conversation.last_time_ms, has_ended })
     }
 
