@@ -59,6 +59,7 @@ pub fn apply(records: &mut impl Records, change: &Change) {
         Change::RemoveUser { user } => {
             let user = records.user_mut(user);
             user.exists = false;
+            user.hides_reads = false;
             user.lives += 1;
             user.devices.clear();
             (user.floor, user.trimmed) = (user.inbox_head, user.inbox_head);

@@ -135,6 +135,6 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::GroupLeave(leave) => leave.decide(view, env),
         Command::GroupInvite(invite) => invite.decide(view, env),
         Command::GroupJoin(join) => join.decide(view, env),
-        Command::GroupGet(get) => get.decide(view),
+        Command::GroupGet(get) => get.decide(view, env),
     }
 }

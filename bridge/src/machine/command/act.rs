@@ -84,12 +84,12 @@ impl Act {
         };
         // All of one's own devices see it, the one that did it as well: they have to agree.
         let mut changes = vec![append(me, user, &message)];
-        changes.extend(own::list(me, &self.chat, conversation, time_ms));
+        changes.extend(own::list(me, user, &self.chat, conversation, time_ms));
         if !to_self && peer.exists {
             let own_name = ChatName::User(me.clone());
             let theirs = NewMessage { chat: &own_name, sender: None, ..message };
             changes.push(append(peer_id, peer, &theirs));
-            changes.extend(own::list(peer_id, &own_name, conversation, time_ms));
+            changes.extend(own::list(peer_id, peer, &own_name, conversation, time_ms));
         }
         let message = StoredMessage::encode(me, time_ms, None, &self.content);
         changes.push(Change::AppendMessage { conversation: conversation_id, seq, time_ms, message });

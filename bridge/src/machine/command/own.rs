@@ -26,14 +26,17 @@ pub(super) fn tell_others(caller: &Caller, user: &User, event: v1::event::Event)
 
 /// A conversation has a message of this time now: it moves in the list of a user's, where that is by another hour.
 pub(super) fn list(
-    user: &UserId,
+    id: &UserId,
+    user: &User,
     chat: &ChatName,
     conversation: &Conversation,
     time_ms: u64,
 ) -> Option<Change> {
-    let from = (conversation.head != Seq::NONE).then(|| hour_of(conversation.last_time_ms));
+    // What was said before there was this user of the name has not moved it: it may stand where it stood for another, or nowhere.
+    let was_theirs = conversation.head != Seq::NONE && conversation.last_time_ms >= user.since_ms;
+    let from = was_theirs.then(|| hour_of(conversation.last_time_ms));
     let to = hour_of(time_ms);
-    (from != Some(to)).then(|| Change::ListChat { user: user.clone(), chat: chat.clone(), from, to })
+    (from != Some(to)).then(|| Change::ListChat { user: id.clone(), chat: chat.clone(), from, to })
 }
 
 /// The newest message of a conversation that a user can see; [`Seq::NONE`] where they see nothing of it.

@@ -48,7 +48,7 @@ impl Send {
         }
 
         if let Some((ring, _, id)) = ring
-            && let Some((seq, time_ms)) = ring.find(&conversation_id, id)
+            && let Some((seq, time_ms)) = ring.find(&conversation_id, id, sender.since_ms)
         {
             return Ok(Decision::only(Outcome::Accepted { seq, time_ms }));
         }
@@ -61,7 +61,7 @@ impl Send {
         let id = self.message.client_msg_id.as_ref();
         let content = &self.message.content;
         let mut changes = Vec::with_capacity(5);
-        changes.extend(own::list(from, &self.to, conversation, time_ms));
+        changes.extend(own::list(from, sender, &self.to, conversation, time_ms));
         if !sender.exists {
             changes.push(Change::CreateUser { user: from.clone(), at_ms: env.now_ms });
         }
@@ -84,7 +84,7 @@ impl Send {
             changes.push(append(from, recipient, &mine));
         } else {
             let chat = ChatName::User(from.clone());
-            changes.extend(own::list(to, &chat, conversation, time_ms));
+            changes.extend(own::list(to, recipient, &chat, conversation, time_ms));
             let received =
                 NewMessage { chat: &chat, sender: None, client_msg_id: None, from_device: None, ..mine };
             changes.push(append(to, recipient, &received));
