@@ -6,6 +6,7 @@
 use crate::machine::command::Original;
 use crate::machine::record::{Stay, User};
 use crate::machine::stored::{StoredMessage, is_change};
+use crate::mutation::{Mutation, mutated};
 use crate::sequencer::fetch::{self, FetchError};
 use crate::sequencer::names;
 use bytes::Bytes;
@@ -65,7 +66,10 @@ impl Sight {
                 let stays = if membership.life == me.lives { &membership.stays[..] } else { &[] };
                 // Whoever goes sees what says so, which may be the newest that there is.
                 has_ended = stays.last().is_some_and(|stay| stay.to != Seq::NONE);
-                let last = |stay: &Stay| if stay.to == Seq::NONE { head } else { stay.to.0 };
+                let last = |stay: &Stay| {
+                    let lasts = stay.to == Seq::NONE || mutated(Mutation::ShowsLaterHistory);
+                    if lasts { head } else { stay.to.0 }
+                };
                 stays.iter().map(|stay| stay.from.0..=last(stay)).collect()
             }
         };

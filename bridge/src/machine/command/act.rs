@@ -11,6 +11,7 @@ use super::{Caller, Decision, Missing, View, own};
 use crate::entry::NewMessage;
 use crate::machine::stored::StoredMessage;
 use crate::machine::{Change, Env, Outcome};
+use crate::mutation::{Mutation, mutated};
 use bytes::Bytes;
 use chasqui_proto::limits::EDIT_WINDOW_MS;
 use chasqui_proto::{ChatName, ConversationId, ErrorCode, GroupId, Refusal, Seq, UserId};
@@ -124,7 +125,7 @@ impl Act {
         if !self.edit {
             return None;
         }
-        if *sender != self.caller.user {
+        if *sender != self.caller.user && !mutated(Mutation::TakesEditsOfOthers) {
             return Some(Refusal::because(ErrorCode::Forbidden, "a message is edited by its sender alone"));
         }
         (env.now_ms.saturating_sub(*time_ms) > EDIT_WINDOW_MS).then(|| {

@@ -194,7 +194,7 @@ impl Delivered {
             };
             match news.iter_mut().find(same) {
                 Some(one) => {
-                    (one.seq, one.time_ms) = (one.seq, one.time_ms).max((message.seq, message.time_ms))
+                    (one.seq, one.time_ms) = (one.seq, one.time_ms).max((message.seq, message.time_ms));
                 }
                 None => news.push(News {
                     sender: &message.sender,

@@ -4,6 +4,7 @@ use super::story::{Story, names};
 use super::{Scene, each_once, heir, not_a_member};
 use crate::machine::command::{Caller, Decision, Missing, View};
 use crate::machine::{Env, Outcome};
+use crate::mutation::{Mutation, mutated};
 use chasqui_proto::v1::group_change::Change as Happened;
 use chasqui_proto::{ErrorCode, GroupId, Refusal, UserId};
 
@@ -81,7 +82,9 @@ impl GroupRemove {
         let time_ms = story.time_ms();
         let seq = story.tell(me, Happened::Removed(names(gone.iter().copied())), &group.members);
         for user in gone {
-            group.take(user);
+            if !mutated(Mutation::KeepsRemovedMembers) {
+                group.take(user);
+            }
             story.of(user, |membership| membership.end(seq));
         }
         story.becomes(group);

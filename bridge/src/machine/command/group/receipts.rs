@@ -8,6 +8,7 @@ use super::{is_alive, living};
 use crate::machine::command::{Missing, View};
 use crate::machine::record::{Counts, Group, Mark, Member, MemberMarks, Members, Receipt};
 use crate::machine::{Change, Env};
+use crate::mutation::{Mutation, mutated};
 use chasqui_proto::limits::RECEIPT_MAX_MEMBERS;
 use chasqui_proto::{ChatName, GroupId, Seq, UserId};
 use std::borrow::Cow;
@@ -112,7 +113,7 @@ impl Moved<'_> {
         }
         *mark = self.mark;
         // Of who is no member any more nothing is told.
-        named.retain(|marks| group.member(&marks.user).is_some());
+        named.retain(|marks| group.member(&marks.user).is_some() || mutated(Mutation::CountsWhoLeft));
         Some(named)
     }
 
