@@ -54,7 +54,7 @@ lint: ## Formatting and clippy, warnings are errors
 	cargo clippy --locked --package chasqui-broker --features mutations --test conformance -- --deny warnings
 	cargo clippy --locked --package chasqui-broker --features fuzzing --lib -- --deny warnings
 	cargo clippy --locked --package chasqui-sim --features mutations --test mutants -- --deny warnings
-	cargo clippy --locked --package chasqui-bridge --features mutations --test proof -- --deny warnings
+	cargo clippy --locked --package chasqui-bridge --features mutations --test proof --test model -- --deny warnings
 
 .PHONY: doc
 doc: ## API documentation; a broken link is an error
@@ -108,6 +108,7 @@ mutations: ## Break rules of the broker and promises of the server one by one: w
 	cargo test --locked --package chasqui-broker --features mutations --test conformance mutants
 	cargo test --locked --package chasqui-sim --features mutations --test mutants
 	cargo test --locked --package chasqui-bridge --features mutations --test proof mutants -- --test-threads 1
+	cargo test --locked --package chasqui-bridge --features mutations --test model mutants
 
 .PHONY: sim
 sim: ## Simulated worlds, each of a seed, for longer than `make unit` does (SEEDS=number, SEED=first)
@@ -116,9 +117,10 @@ sim: ## Simulated worlds, each of a seed, for longer than `make unit` does (SEED
 
 # In earnest what `make unit` does in short: every way in which a disk breaks, and power cuts by the hundred.
 .PHONY: proof
-proof: ## Power cuts and broken disks under the real program: nothing acknowledged is lost (ROUNDS=number, PROOF_SEED=number)
+proof: ## Power cuts and broken disks under the real program, and a million commands beside a model (ROUNDS=, PROOF_SEED=, MODEL_COMMANDS=, MODEL_SEED=number)
 	@scripts/setup.sh build
 	PROOF_ROUNDS=$(or $(ROUNDS),200) cargo test --locked --package chasqui-bridge --test proof -- --nocapture --test-threads 1
+	MODEL_COMMANDS=$(or $(MODEL_COMMANDS),1000000) cargo test --locked --package chasqui-bridge --test model -- --nocapture
 
 .PHONY: interop
 interop: ## Foreign clients (Paho, mosquitto, MQTT.js) against the real server: tests/interop

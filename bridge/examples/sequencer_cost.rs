@@ -64,8 +64,8 @@ fn send(n: u64) -> Command {
 
 fn delivered((owner, item): &(UserId, NewItem)) -> Command {
     let about = entry::about(owner, &item.stored).expect("an entry").expect("a message");
-    let entry::About { conversation, sender, seq } = about;
-    let messages = vec![Acknowledged { position: item.position, conversation, sender, seq }];
+    let entry::About { conversation, sender, seq, time_ms } = about;
+    let messages = vec![Acknowledged { position: item.position, conversation, sender, seq, time_ms }];
     Delivered { user: owner.clone(), device: phone(), up_to: item.position, messages }.into()
 }
 

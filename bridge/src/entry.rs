@@ -296,6 +296,8 @@ pub struct About {
     pub sender: UserId,
     /// Its number.
     pub seq: Seq,
+    /// Its time in Unix milliseconds.
+    pub time_ms: u64,
 }
 
 /// Which message an entry of `owner`'s inbox is about; `None` if it is about something else. Does not look at
@@ -315,6 +317,7 @@ pub struct Mention<'a> {
     sender: Option<&'a [u8]>,
     /// Its number.
     pub seq: Seq,
+    time_ms: u64,
 }
 
 impl<'a> Mention<'a> {
@@ -346,7 +349,8 @@ impl<'a> Mention<'a> {
             (None, ChatName::User(peer)) => peer.clone(),
             (None, ChatName::Group(_)) => return Err(DecodeError::Malformed(WHAT)),
         };
-        Ok(About { conversation: ConversationId::named_by(owner, &chat), sender, seq: self.seq })
+        let Mention { seq, time_ms, .. } = *self;
+        Ok(About { conversation: ConversationId::named_by(owner, &chat), sender, seq, time_ms })
     }
 
     fn chat(&self) -> Result<ChatName, DecodeError> {
@@ -431,7 +435,7 @@ impl<'a> Message<'a> {
     }
 
     fn mention(&self) -> Result<Mention<'a>, DecodeError> {
-        let (mut chat, mut sender, mut seq) = (None, None, Seq::NONE);
+        let (mut chat, mut sender, mut seq, mut time_ms) = (None, None, Seq::NONE, 0);
         for field in wire::fields(self.head) {
             match field.map_err(damaged)? {
                 wire::Field { number: CONVERSATION, value: Value::Bytes(at), .. } => {
@@ -439,10 +443,11 @@ impl<'a> Message<'a> {
                 }
                 wire::Field { number: SENDER, value: Value::Bytes(at), .. } => sender = Some(&self.head[at]),
                 wire::Field { number: SEQ, value: Value::Varint(value), .. } => seq = Seq(value),
+                wire::Field { number: TIME_MS, value: Value::Varint(value), .. } => time_ms = value,
                 _ => {}
             }
         }
-        Ok(Mention { chat: chat.ok_or(DecodeError::Malformed(WHAT))?, sender, seq })
+        Ok(Mention { chat: chat.ok_or(DecodeError::Malformed(WHAT))?, sender, seq, time_ms })
     }
 }
 

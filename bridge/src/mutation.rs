@@ -14,4 +14,12 @@ chasqui_storage::mutations! {
     EvictsWhatIsUnderWay,
     /// A cursor is written one further than its device has acknowledged.
     WritesCursorsAhead,
+    /// Whoever is removed from a group is told so, and stays in it.
+    KeepsRemovedMembers,
+    /// Who is a member no more goes on seeing the history of a group.
+    ShowsLaterHistory,
+    /// A receipt of a group goes on telling of who has left.
+    CountsWhoLeft,
+    /// A message can be edited by others than its sender.
+    TakesEditsOfOthers,
 }

@@ -100,7 +100,7 @@ fn a_short_text_is_small_and_delivered_without_a_copy() {
     assert!(message.client_msg_id.is_empty());
     let about = about(&user("bob"), &stored).unwrap().unwrap();
     let conversation = ConversationId::direct(&user("alice"), &user("bob"));
-    assert_eq!(about, About { conversation, sender: user("alice"), seq: Seq(300) });
+    assert_eq!(about, About { conversation, sender: user("alice"), seq: Seq(300), time_ms: NOW_MS });
 }
 
 #[test]

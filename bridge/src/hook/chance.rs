@@ -1,4 +1,4 @@
-//! What nobody can guess. Made where a command comes in, so that what decides on it is pure.
+//! What nobody can guess, of random bits. Drawn where a command comes in, so that what decides on it is pure.
 
 use chasqui_proto::GroupId;
 
@@ -15,13 +15,13 @@ fn letters(random: u128, count: usize) -> String {
 }
 
 /// An id for a group.
-pub(super) fn group() -> GroupId {
-    GroupId::parse(&letters(rand::random(), GROUP_LETTERS)).expect("the letters are those of ids")
+pub(super) fn group(random: u128) -> GroupId {
+    GroupId::parse(&letters(random, GROUP_LETTERS)).expect("the letters are those of ids")
 }
 
 /// A secret for an invite link.
-pub(super) fn secret() -> String {
-    letters(rand::random(), SECRET_LETTERS)
+pub(super) fn secret(random: u128) -> String {
+    letters(random, SECRET_LETTERS)
 }
 
 #[cfg(test)]
@@ -36,6 +36,6 @@ mod tests {
             assert_eq!(other.len(), SECRET_LETTERS);
         }
         assert_eq!(letters(63, 3), "_AA");
-        assert_ne!(group(), group());
+        assert_ne!(group(1), group(2));
     }
 }

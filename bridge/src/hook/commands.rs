@@ -6,6 +6,7 @@ use super::typing::Typing;
 use super::verbs::{self, Asks};
 use crate::machine::command::{Ack, Caller, Reject, Send};
 use crate::machine::{Command, Outcome, Told};
+use bytes::Bytes;
 use chasqui_broker::codec::{QoS, ReasonCode, Version};
 use chasqui_broker::hook::{self, Client, Done};
 use chasqui_broker::message::Message;
@@ -85,7 +86,8 @@ pub(super) fn wish(
             typing(to, &message).map(|typing| Wish::Typing(token, typing))
         }
         Some(ParsedTopic { json, topic: Topic::Do(verb) }) => {
-            let (asks, request_id) = verbs::read(reader, verb, json, &message.payload, &caller)?;
+            let (asks, request_id) =
+                verbs::read(reader, verb, json, &message.payload, &caller, rand::random())?;
             let reply_to = ReplyTo::of(&caller.user, caller.device.as_ref(), &message, request_id)?;
             Ok(match asks {
                 Asks::Command(command) => Wish::Command(Asked { command, token, reply_to }),
@@ -93,7 +95,7 @@ pub(super) fn wish(
             })
         }
         Some(ParsedTopic { json, topic }) => {
-            let command = command(&caller, json, topic, &message, will_id(client, will));
+            let command = command(&caller, json, topic, &message.payload, will_id(client, will));
             command.map(|command| Wish::Command(Asked { command, token, reply_to: None }))
         }
         None => Err(ErrorCode::InvalidTopic.into()),
@@ -122,14 +124,14 @@ fn ack_of(client: &Client, qos: QoS, will: bool) -> Ack {
     }
 }
 
-fn command(
+/// What a publish to a topic asks for that is no verb's; `will_id` is its id if it has none.
+pub(super) fn command(
     caller: &Caller,
     json: bool,
     topic: Topic,
-    message: &Message,
+    payload: &Bytes,
     will_id: Option<ClientMsgId>,
 ) -> Result<Command, Refusal> {
-    let payload = &message.payload;
     match topic {
         Topic::Send { to } => {
             let mut message = if json { Outgoing::parse_json(payload)? } else { Outgoing::parse(payload)? };

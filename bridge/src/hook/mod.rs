@@ -20,6 +20,7 @@ mod look;
 mod operators;
 mod ops;
 mod presence;
+mod publication;
 mod replies;
 mod sight;
 mod sink;
@@ -32,6 +33,7 @@ mod watches;
 
 pub use operators::Operators;
 pub use ops::Operations;
+pub use publication::Publication;
 pub use users::LiveUsers;
 
 use crate::access::Who;

@@ -100,7 +100,9 @@ fn delivered(session: &SessionKey, moved: &CursorMove) -> Option<Delivered> {
         }
     }
     let messages = newest.into_iter().filter_map(|(position, mention)| match mention.resolve(&user) {
-        Ok(About { conversation, sender, seq }) => Some(Acknowledged { position, conversation, sender, seq }),
+        Ok(About { conversation, sender, seq, time_ms }) => {
+            Some(Acknowledged { position, conversation, sender, seq, time_ms })
+        }
         Err(error) => {
             tell_unread(position, &error);
             None

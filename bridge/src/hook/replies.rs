@@ -92,19 +92,7 @@ impl ReplyTo {
 
     /// Gives the connection the page it asked for, its items as they are encoded already.
     pub(super) fn send_page(self, client: &Client, page: &Looked) {
-        let Looked { more, ref next, .. } = *page;
-        let reply = v1::Reply {
-            request_id: self.request_id,
-            code: ErrorCode::Ok.into(),
-            more,
-            next: next.clone(),
-            ..v1::Reply::default()
-        };
-        let mut payload = reply.encode_to_vec();
-        for item in &page.items {
-            put_length(&mut payload, page.field, item.len());
-            payload.extend_from_slice(item);
-        }
+        let mut payload = page_reply(self.request_id, page);
         if self.json {
             payload = match json::from_protobuf::<v1::Reply>(&payload) {
                 Ok(json) => json,
@@ -132,6 +120,24 @@ impl ReplyTo {
             share: None,
         });
     }
+}
+
+/// A page as an encoded `Reply`.
+pub(super) fn page_reply(request_id: u64, page: &Looked) -> Vec<u8> {
+    let Looked { field, more, ref next, ref items } = *page;
+    let reply = v1::Reply {
+        request_id,
+        code: ErrorCode::Ok.into(),
+        more,
+        next: next.clone(),
+        ..v1::Reply::default()
+    };
+    let mut payload = reply.encode_to_vec();
+    for item in items {
+        put_length(&mut payload, field, item.len());
+        payload.extend_from_slice(item);
+    }
+    payload
 }
 
 fn cannot_be_json(error: &json::JsonError) {

@@ -1,6 +1,7 @@
 //! How far somebody sees a conversation: what was said while they were there, and they have not taken away for themselves.
 
 use crate::machine::record::{Stay, User};
+use crate::mutation::{Mutation, mutated};
 use crate::sequencer::fetch::{self, FetchError};
 use crate::sequencer::names;
 use crate::session_store::space;
@@ -39,6 +40,7 @@ impl Sight {
         let conversation = fetch::conversation(reader, &id)?;
         let (shown, last_time_ms) = conversation.shown(&id, user);
         let head = shown.0;
+        let mut has_ended = false;
         let visible: Vec<_> = match chat {
             ChatName::User(_) if head == 0 || last_time_ms < me.since_ms => Vec::new(),
             ChatName::User(_) => vec![1..=head],
@@ -46,11 +48,15 @@ impl Sight {
                 let membership = fetch::membership(reader, group, user)?;
                 // What a user of the same name saw before is none of theirs.
                 let stays = if membership.life == me.lives { &membership.stays[..] } else { &[] };
-                let last = |stay: &Stay| if stay.to == Seq::NONE { head } else { stay.to.0 };
+                // Whoever goes sees what says so, which may be the newest that there is.
+                has_ended = stays.last().is_some_and(|stay| stay.to != Seq::NONE);
+                let last = |stay: &Stay| {
+                    let lasts = stay.to == Seq::NONE || mutated(Mutation::ShowsLaterHistory);
+                    if lasts { head } else { stay.to.0 }
+                };
                 stays.iter().map(|stay| stay.from.0..=last(stay)).collect()
             }
         };
-        let has_ended = visible.last().is_none_or(|range| *range.end() < head);
         let timer_s = conversation.timer_s;
         let (since_ms, life) = (me.since_ms, me.lives);
         Ok(Sight { visible, since_ms, now_ms, life, last_time_ms, timer_s, has_ended })

@@ -4,7 +4,7 @@ use super::grants::{HeadsOf, refused};
 use super::{device_of, user_of};
 use crate::entry::{self, Rendered};
 use crate::machine::Receipt;
-use crate::sequencer::{NewItems, Source, names};
+use crate::sequencer::{NewItems, Source, fetch, names};
 use bytes::Bytes;
 use chasqui_broker::codec::{ByteStr, QoS};
 use chasqui_broker::hook::{Client, Grant};
@@ -36,6 +36,11 @@ fn source_id(source: &Source) -> SourceId {
 /// The user whose inbox a source is.
 pub(super) fn inbox_owner(source: &SourceId) -> Option<UserId> {
     UserId::parse(source.0.strip_prefix(INBOX)?).ok()
+}
+
+/// The user whose receipts a source is.
+fn receipts_owner(source: &SourceId) -> Option<UserId> {
+    UserId::parse(source.0.strip_prefix(RECEIPTS)?).ok()
 }
 
 /// What a filter under the user's own root reads.
@@ -104,7 +109,7 @@ pub(super) fn read(
 ) -> Result<Read, StoreError> {
     let failed = |error: chasqui_storage::KvError| StoreError::new(error.to_string());
     let mut gap = false;
-    let items: Vec<Item> = if let Some(user) = inbox_owner(source) {
+    let mut items: Vec<Item> = if let Some(user) = inbox_owner(source) {
         let topic = text(&Topic::Inbox { user: user.clone() }.to_string());
         let entries = reader
             .read_log(&names::inbox(&user), after.saturating_add(1), limit.items, limit.bytes)
@@ -130,6 +135,13 @@ pub(super) fn read(
     let next = items.last().map_or(after, |item| item.position);
     // A page ends before an item that does not fit: that it is not full does not say that nothing is behind it.
     let end = items.is_empty() || (items.len() < limit.items && !has_behind(reader, source, next)?);
+    if let Some(user) = receipts_owner(source) {
+        // What another of the name before was told is none of theirs.
+        let user = fetch::user(reader, &user).map_err(|error| StoreError::new(error.to_string()))?;
+        if user.since_ms > 0 {
+            items.retain(|item| Receipt::is_since(&item.stored, user.since_ms));
+        }
+    }
     Ok(Read { next, end, gap, items })
 }
 

@@ -5,10 +5,11 @@
 //! into; never how long somebody was away. Counters are not kept but counted, from the last message read on: so they are right after
 //! whatever has happened.
 
+use super::groups;
 use super::history::{self, Part};
 use super::sight::Sight;
 use crate::machine::change::hour_of;
-use crate::machine::record::User;
+use crate::machine::record::{Receipt, User};
 use crate::machine::stored::{StoredMessage, is_change, mentions};
 use crate::sequencer::fetch::{self, FetchError};
 use crate::sequencer::names;
@@ -182,8 +183,10 @@ impl Filling<'_> {
         let sight = &sight.behind(kept.cleared);
         let (unread, mentions) = self.unread(chat, sight, kept.read)?;
         let receipt = fetch::receipt(self.reader, self.user, chat)?;
+        let receipt = receipt.since(self.me.since_ms);
+        let none = Receipt { position: receipt.position, ..Receipt::default() };
         let group = match chat {
-            ChatName::Group(group) if !sight.has_ended => Some(fetch::group(self.reader, group)?.info()),
+            ChatName::Group(group) if !sight.has_ended => Some(groups::living(self.reader, group)?.info()),
             _ => None,
         };
         let summary = v1::ChatSummary {
@@ -201,7 +204,7 @@ impl Filling<'_> {
             last: None,
             unread,
             mentions,
-            receipt: (receipt.position > 0).then(|| receipt.shown()),
+            receipt: (receipt.position > 0 && *receipt != none).then(|| receipt.shown()),
             group,
             timer_s: sight.timer_s,
         };

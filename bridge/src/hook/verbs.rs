@@ -36,13 +36,14 @@ impl<C: Into<Command>> From<C> for Asks {
     }
 }
 
-/// Reads what `verb` asks for, and the request id that its reply is to have.
+/// Reads what `verb` asks for, and the request id that its reply is to have. Whoever asks knows nothing of `random`.
 pub(super) fn read(
     reader: &Reader,
     verb: Verb,
     json: bool,
     payload: &Bytes,
     caller: &Caller,
+    random: u128,
 ) -> Result<(Asks, u64), Refusal> {
     let most = if verb == Verb::Edit { SEND_MAX_BYTES } else { COMMAND_MAX_BYTES };
     if payload.len() > most {
@@ -146,7 +147,7 @@ pub(super) fn read(
         }
         Verb::GroupCreate => {
             let asked: v1::GroupCreate = payload.decode()?;
-            (create(caller, &asked)?.into(), asked.request_id)
+            (create(caller, &asked, random)?.into(), asked.request_id)
         }
         Verb::GroupUpdate => {
             let v1::GroupUpdate { group: id, name: new, description: about, photo: picture, request_id } =
@@ -197,7 +198,10 @@ pub(super) fn read(
                 Ok(v1::group_invite::Action::Revoke) => InviteAction::Revoke,
                 Err(_) => return Err(invalid("action is one that this server does not know")),
             };
-            (GroupInvite { caller, group: group(&id)?, action, fresh: chance::secret() }.into(), request_id)
+            (
+                GroupInvite { caller, group: group(&id)?, action, fresh: chance::secret(random) }.into(),
+                request_id,
+            )
         }
         Verb::GroupJoin => {
             let v1::GroupJoin { group: id, invite, request_id } = payload.decode()?;
@@ -281,10 +285,10 @@ fn set_chat(caller: Caller, asked: &v1::Chat) -> Result<SetChat, Refusal> {
     Ok(set_chat)
 }
 
-fn create(caller: Caller, asked: &v1::GroupCreate) -> Result<GroupCreate, Refusal> {
+fn create(caller: Caller, asked: &v1::GroupCreate, random: u128) -> Result<GroupCreate, Refusal> {
     Ok(GroupCreate {
         caller,
-        group: if asked.group.is_empty() { chance::group() } else { group(&asked.group)? },
+        group: if asked.group.is_empty() { chance::group(random) } else { group(&asked.group)? },
         name: name(asked.name.clone())?,
         description: description(asked.description.clone())?,
         photo: asked.photo.as_ref().map(photo).transpose()?.unwrap_or_default(),

@@ -79,6 +79,7 @@ pub fn apply(records: &mut impl Records, change: &Change) {
         Change::RemoveUser { user } => {
             let user = records.user_mut(user);
             user.exists = false;
+            user.hides_reads = false;
             user.lives += 1;
             user.devices.clear();
             // What somebody wanted is not what the next one of the name wants.

@@ -148,7 +148,7 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::GroupLeave(leave) => leave.decide(view, env),
         Command::GroupInvite(invite) => invite.decide(view, env),
         Command::GroupJoin(join) => join.decide(view, env),
-        Command::GroupGet(get) => get.decide(view),
+        Command::GroupGet(get) => get.decide(view, env),
         Command::SetTies(set_ties) => set_ties.decide(view, env),
     }
 }

@@ -56,7 +56,8 @@ pub(super) fn heads(name: &str) -> Heads {
 /// `name`'s phone has everything up to a position, the last of it a message from `sender`.
 pub(super) fn delivered(name: &str, up_to: u64, sender: &str, seq: u64) -> Delivered {
     let conversation = direct(name, sender);
-    let message = Acknowledged { position: up_to, conversation, sender: user(sender), seq: Seq(seq) };
+    let message =
+        Acknowledged { position: up_to, conversation, sender: user(sender), seq: Seq(seq), time_ms: NOW_MS };
     Delivered { user: user(name), device: device("phone"), up_to, messages: vec![message] }
 }
 

@@ -122,9 +122,8 @@ impl Drive {
             }
             Step::Delivered(position) => {
                 let conversation = ConversationId::direct(&user("alice"), &user("bob"));
-                let message =
-                    Acknowledged { position, conversation, sender: user("alice"), seq: Seq(position) };
-                let messages = vec![message];
+                let (sender, seq) = (user("alice"), Seq(position));
+                let messages = vec![Acknowledged { position, conversation, sender, seq, time_ms: 1 }];
                 Delivered { user: user("bob"), device: phone(), up_to: position, messages }.into()
             }
             Step::Read(seq) => {

@@ -132,6 +132,7 @@ async fn who_left_a_group_has_it_in_the_list_as_it_was_then() {
         make_group(&mut alice, "hikers", &["bob"]).await;
         let named = v1::GroupNamed { group: "hikers".to_owned(), request_id: 0 };
         does(&mut bob, "do/group.leave", &named.encode_to_vec()).await;
+        assert_eq!(all(&mut bob, 1).await[0].group, None, "though nothing has been said since");
         service.clock.advance(Duration::from_hours(2));
         alice.tell("bob", "come back").await;
         service.clock.advance(Duration::from_hours(2));

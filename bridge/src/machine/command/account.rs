@@ -42,9 +42,11 @@ impl RemoveUser {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::command::tests::{NOW_MS, act, device, env, is_quiet, user};
+    use crate::machine::command::tests::{NOW_MS, act, caller, chat, device, env, is_quiet, user};
+    use crate::machine::command::{Acknowledged, Attach, Delivered, Send};
     use crate::machine::testing::Memory;
     use crate::machine::{Device, User};
+    use chasqui_proto::{ClientMsgId, ConversationId, Outgoing, Seq};
     use smallvec::smallvec;
 
     #[test]
@@ -58,6 +60,59 @@ mod tests {
         assert!(is_quiet(&act(&mut memory, create(), &env())), "once is enough");
         assert!(!is_quiet(&act(&mut memory, remove(), &env())));
         assert!(!memory.user("alice").exists);
+    }
+
+    #[test]
+    fn who_takes_a_name_has_nothing_of_who_had_it() {
+        let mut memory = Memory::with_users(&["alice", "bob"]);
+        act(&mut memory, Attach { user: user("bob"), device: device("phone") }, &env());
+        let id = ClientMsgId::from_bytes(b"one").unwrap();
+        let content = bytes::Bytes::from_static(b"\x12\x04\x0a\x02hi");
+        let hello = || Send {
+            caller: caller("alice", "phone"),
+            to: chat("bob"),
+            message: Outgoing { client_msg_id: Some(id), content: content.clone(), expires_in_s: 0 },
+        };
+        let at = |ms| Env { now_ms: NOW_MS + ms, ..env() };
+        let delivered = |seq, ms| {
+            let conversation = ConversationId::direct(&user("alice"), &user("bob"));
+            let time_ms = NOW_MS + ms;
+            let message =
+                Acknowledged { position: seq, conversation, sender: user("alice"), seq: Seq(seq), time_ms };
+            Delivered { user: user("bob"), device: device("phone"), up_to: seq, messages: vec![message] }
+        };
+        act(&mut memory, hello(), &at(1));
+        act(&mut memory, hello(), &at(1)); // a retry
+        act(&mut memory, delivered(1, 1), &at(2));
+        let marks = |memory: &Memory| {
+            let receipt = memory.receipt("alice", &chat("bob"));
+            receipt.since(memory.user("alice").since_ms).delivered.up_to
+        };
+        assert_eq!(marks(&memory), Seq(1));
+        act(&mut memory, RemoveUser { user: user("alice") }, &at(3));
+        act(&mut memory, CreateUser { user: user("alice") }, &at(4));
+        assert_eq!(marks(&memory), Seq::NONE, "another's receipt");
+        let decision = act(&mut memory, hello(), &at(3_600_000));
+        assert_eq!(
+            decision.outcome,
+            Outcome::Accepted { seq: Seq(2), time_ms: NOW_MS + 3_600_000 },
+            "another's id"
+        );
+        let listed = |change: &Change| matches!(change, Change::ListChat { from: None, user: of, .. } if *of == user("alice"));
+        assert!(decision.changes.iter().any(listed), "where it stood for another, it stands no more");
+        act(&mut memory, delivered(2, 1), &at(3_600_001));
+        assert_eq!(marks(&memory), Seq::NONE, "another's message");
+        act(&mut memory, hello(), &at(3_600_002));
+        act(
+            &mut memory,
+            Send {
+                message: Outgoing { client_msg_id: None, content: content.clone(), expires_in_s: 0 },
+                ..hello()
+            },
+            &at(3_600_003),
+        );
+        act(&mut memory, delivered(3, 3_600_003), &at(3_600_004));
+        assert_eq!(marks(&memory), Seq(3));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{Caller, Decision, Missing, View};
 use crate::machine::record::{Edition, Fate};
 use crate::machine::stored::StoredMessage;
 use crate::machine::{Change, Env, Outcome};
+use crate::mutation::{Mutation, mutated};
 use bytes::Bytes;
 use chasqui_proto::limits::{DELETE_WINDOW_MS, EDIT_WINDOW_MS, EDITS_MAX};
 use chasqui_proto::{ChatName, ConversationId, ErrorCode, GroupId, Refusal, Seq, UserId};
@@ -151,7 +152,7 @@ impl Act {
                 let hours = DELETE_WINDOW_MS / 3_600_000;
                 return forbidden(format!("a message can be deleted for everyone for {hours} hours"));
             }
-            Deed::Edit if !is_mine => {
+            Deed::Edit if !is_mine && !mutated(Mutation::TakesEditsOfOthers) => {
                 return forbidden("a message is edited by its sender alone".to_owned());
             }
             Deed::Edit if age_ms > EDIT_WINDOW_MS => {

@@ -1,13 +1,14 @@
 //! `Delivered`: a device has acknowledged inbox entries, so its cursor moves and the senders are told.
 
 use super::group::is_alive;
-use super::group::receipts::{Moved, Which};
+use super::group::receipts::{Moved, Which, living_few};
 use super::{Decision, Missing, View};
 use crate::machine::record::{Group, Membership};
 use crate::machine::{Change, Env, Mark, Outcome, Receipt, User};
 use crate::mutation::{Mutation, mutated};
 use chasqui_proto::{ConversationId, DeviceId, Seq, UserId};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// A device has every entry of its user's inbox up to a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Acknowledged {
     pub sender: UserId,
     /// Its number.
     pub seq: Seq,
+    /// Its time in Unix milliseconds.
+    pub time_ms: u64,
 }
 
 /// What one conversation's sender is to be told.
@@ -41,11 +44,12 @@ struct News<'a> {
     sender: &'a UserId,
     conversation: &'a ConversationId,
     seq: Seq,
+    time_ms: u64,
 }
 
 /// How far this user's mark in a group moves.
 struct Reached<'a> {
-    group: &'a Group,
+    group: Cow<'a, Group>,
     membership: &'a Membership,
     moved: Moved<'a>,
 }
@@ -104,14 +108,16 @@ impl Delivered {
         let news = self.news(floor, up_to);
         let reached = self.reached(view, &news, env, &mut missing);
         let mut positions = Positions::default();
-        for News { sender, conversation, seq } in &news {
+        for News { sender, conversation, seq, time_ms } in &news {
             let Some(chat) = conversation.name_for(sender) else { continue };
             let owner = missing.note(view.user(sender));
             let receipt = missing.note(view.receipt(sender, &chat));
             let (Some(owner), Some(receipt)) = (owner, receipt) else { continue };
-            if !owner.exists {
+            // Who has the name of a sender who was removed is somebody else.
+            if !owner.exists || *time_ms < owner.since_ms {
                 continue;
             }
+            let receipt: &Receipt = &receipt.since(owner.since_ms);
             match conversation {
                 ConversationId::Direct(_) if *seq > receipt.delivered.up_to => {
                     let position = positions.last(sender, owner);
@@ -166,6 +172,7 @@ impl Delivered {
             }
             let group = missing.note(view.group(id));
             let membership = missing.note(view.membership(id, &self.user));
+            let group = group.and_then(|group| missing.note(living_few(view, group, env)));
             let (Some(group), Some(membership)) = (group, membership) else { continue };
             let mark = Mark { up_to: *seq, at_ms: env.now_ms };
             let before = membership.delivered.up_to;
@@ -186,11 +193,14 @@ impl Delivered {
                 *one.conversation == message.conversation && *one.sender == message.sender
             };
             match news.iter_mut().find(same) {
-                Some(one) => one.seq = one.seq.max(message.seq),
+                Some(one) => {
+                    (one.seq, one.time_ms) = (one.seq, one.time_ms).max((message.seq, message.time_ms));
+                }
                 None => news.push(News {
                     sender: &message.sender,
                     conversation: &message.conversation,
                     seq: message.seq,
+                    time_ms: message.time_ms,
                 }),
             }
         }
@@ -218,7 +228,7 @@ mod tests {
     fn from(sender: &str, position: u64, seq: u64) -> Acknowledged {
         let peer = if sender == "bob" { "alice" } else { sender };
         let conversation = ConversationId::direct(&user("bob"), &user(peer));
-        Acknowledged { position, conversation, sender: user(sender), seq: Seq(seq) }
+        Acknowledged { position, conversation, sender: user(sender), seq: Seq(seq), time_ms: NOW_MS }
     }
 
     fn delivered(on: &str, up_to: u64, messages: Vec<Acknowledged>) -> Delivered {

@@ -27,14 +27,17 @@ pub(super) fn tell_others(caller: &Caller, user: &User, event: v1::event::Event)
 /// A conversation has a message of this time now, where the newest that a user could see was another: it moves in the list of a user's, where
 /// that is by another hour.
 pub(super) fn list(
-    user: &UserId,
+    id: &UserId,
+    user: &User,
     chat: &ChatName,
     (shown, shown_ms): (Seq, u64),
     time_ms: u64,
 ) -> Option<Change> {
-    let from = (shown != Seq::NONE).then(|| hour_of(shown_ms));
+    // What was said before there was this user of the name has not moved it: it may stand where it stood for another, or nowhere.
+    let was_theirs = shown != Seq::NONE && shown_ms >= user.since_ms;
+    let from = was_theirs.then(|| hour_of(shown_ms));
     let to = hour_of(time_ms);
-    (from != Some(to)).then(|| Change::ListChat { user: user.clone(), chat: chat.clone(), from, to })
+    (from != Some(to)).then(|| Change::ListChat { user: id.clone(), chat: chat.clone(), from, to })
 }
 
 /// The newest message before this one that a reader can see, where that is another than the one before it.

@@ -92,14 +92,14 @@ impl<'a> Pair<'a> {
             whole: false,
         };
         changes.push(append(me, user, &message));
-        changes.extend(own::list(me, &their_name, my_shown, time_ms));
+        changes.extend(own::list(me, user, &their_name, my_shown, time_ms));
         let gets_it = !to_self && peer.exists && !alone;
         if gets_it {
             let own_name = ChatName::User((*me).clone());
             let prev_seq = own::prev_seq(their_shown.0, seq);
             let theirs = NewMessage { chat: &own_name, sender: None, prev_seq, ..message };
             changes.push(append(peer_id, peer, &theirs));
-            changes.extend(own::list(peer_id, &own_name, their_shown, time_ms));
+            changes.extend(own::list(peer_id, peer, &own_name, their_shown, time_ms));
         }
         let places = Places::direct(id, |who| match who {
             who if who == *me => user.inbox_head + 1,

@@ -50,6 +50,7 @@ impl Read {
         if self.up_to > shown || shown_ms < user.since_ms {
             return refuse(view, &self.caller, None, ErrorCode::NoSuchMessage.into());
         }
+        let receipt = receipt.since(peer.since_ms);
         let mut changes = self.own(user, kept);
         // While either side hides its reading nothing is remembered either for the other, so that switching on later does not show it.
         let hidden = user.hides_reads || peer.hides_reads;
@@ -59,7 +60,7 @@ impl Read {
         if hidden || me == peer_id || !peer.exists || said {
             return Ok(Decision { changes, outcome: Outcome::Done });
         }
-        let mut receipt = Receipt { position: peer.state_head + 1, ..receipt.clone() };
+        let mut receipt = Receipt { position: peer.state_head + 1, ..receipt.into_owned() };
         *(if self.played { &mut receipt.played } else { &mut receipt.read }) = self.mark(env);
         changes.push(Change::PutReceipt { owner: peer_id.clone(), chat: own_name, receipt });
         Ok(Decision { changes, outcome: Outcome::Done })

@@ -49,7 +49,7 @@ impl Send {
         }
 
         if let Some((ring, _, id)) = ring
-            && let Some((seq, time_ms)) = ring.find(&conversation_id, id)
+            && let Some((seq, time_ms)) = ring.find(&conversation_id, id, sender.since_ms)
         {
             return Ok(Decision::only(Outcome::Accepted { seq, time_ms }));
         }
@@ -70,7 +70,7 @@ impl Send {
         let my_shown = conversation.shown(&conversation_id, from);
         let expires_at_ms = conversation.deadline_ms(time_ms, self.message.expires_in_s);
         let mut changes = Vec::with_capacity(5);
-        changes.extend(own::list(from, &self.to, my_shown, time_ms));
+        changes.extend(own::list(from, sender, &self.to, my_shown, time_ms));
         if !sender.exists {
             changes.push(Change::CreateUser { user: from.clone(), at_ms: env.now_ms });
         }
@@ -97,7 +97,7 @@ impl Send {
             if !alone {
                 let chat = ChatName::User(from.clone());
                 let their_shown = conversation.shown(&conversation_id, to);
-                changes.extend(own::list(to, &chat, their_shown, time_ms));
+                changes.extend(own::list(to, recipient, &chat, their_shown, time_ms));
                 let received = NewMessage {
                     chat: &chat,
                     sender: None,

@@ -8,6 +8,7 @@ use crate::machine::codec::DecodeError;
 use bytes::Bytes;
 use chasqui_proto::{Seq, UserId, v1};
 use prost::Message;
+use std::borrow::Cow;
 
 const VERSION: u8 = 1;
 
@@ -121,6 +122,31 @@ impl Receipt {
             played: mark(message.played, message.played_at_ms),
             members: members.map(Box::new),
         })
+    }
+
+    /// What it says to an owner who came then, in Unix milliseconds: nothing, if all of it was said to another of the name before.
+    #[must_use]
+    pub fn since(&self, since_ms: u64) -> Cow<'_, Receipt> {
+        let is_since = |mark: &Mark| mark.at_ms >= since_ms;
+        let is_theirs = match self.members.as_deref() {
+            Some(Members::Named(named)) => {
+                let mut marks = named.iter().flat_map(|marks| [marks.delivered, marks.read, marks.played]);
+                marks.any(|mark| is_since(&mark))
+            }
+            // Counts have no times; the next message that is counted begins them anew.
+            Some(Members::Counted(_)) => true,
+            None => [self.delivered, self.read, self.played].iter().any(is_since),
+        };
+        if is_theirs {
+            Cow::Borrowed(self)
+        } else {
+            Cow::Owned(Receipt { position: self.position, ..Receipt::default() })
+        }
+    }
+
+    /// Whether a stored value says something to an owner who came then. One that cannot be read does: whoever shows it finds that out.
+    pub fn is_since(stored: &[u8], since_ms: u64) -> bool {
+        Receipt::decode(0, stored).map_or(true, |receipt| *receipt.since(since_ms) != Receipt::default())
     }
 
     /// Bytes on the heap.

@@ -85,20 +85,21 @@ impl Ring {
         Ok(ring)
     }
 
-    /// The number and time that a message got the first time, if it is remembered.
-    pub fn find(&self, conversation: &ConversationId, id: &ClientMsgId) -> Option<(Seq, u64)> {
+    /// The number and time that a message got the first time, if it is remembered, to a user who came at a time in Unix milliseconds: what
+    /// another of the name sent before is not asked for again.
+    pub fn find(&self, conversation: &ConversationId, id: &ClientMsgId, since_ms: u64) -> Option<(Seq, u64)> {
         if self.items.is_empty() {
             return None;
         }
         let mut name = Vec::new();
-        let item = self.alike(fingerprint(conversation, id)).find(|item| {
+        let same = self.alike(fingerprint(conversation, id)).filter(|item| {
             if name.is_empty() {
                 put_name(&mut name, conversation, id);
             }
             item.starts_with(&name)
-        })?;
-        let item = RingItem::decode(item).expect("items are checked when they come in");
-        Some((item.seq, item.time_ms))
+        });
+        let mut items = same.map(|item| RingItem::decode(item).expect("items are checked when they come in"));
+        items.find(|item| item.time_ms >= since_ms).map(|item| (item.seq, item.time_ms))
     }
 
     /// The items with a fingerprint.
@@ -171,7 +172,7 @@ mod tests {
             item.encode(&mut stored);
             prop_assert_eq!(RingItem::decode(&stored), Ok(item.clone()));
             let ring = Ring::decode([&stored[..]]).unwrap();
-            prop_assert_eq!(ring.find(&item.conversation, &item.id), Some((Seq(seq), time_ms)));
+            prop_assert_eq!(ring.find(&item.conversation, &item.id, 0), Some((Seq(seq), time_ms)));
         }
 
         #[test]
@@ -196,8 +197,8 @@ mod tests {
         assert_eq!(ring.len(), DEDUPE_IDS_PER_DEVICE);
         for n in 1..=limit + 3 {
             let expected = (n > 3).then_some((Seq(n), n));
-            assert_eq!(ring.find(&with("bob"), &id(&n.to_be_bytes())), expected, "message {n}");
-            assert_eq!(ring.find(&with("carol"), &id(&n.to_be_bytes())), None);
+            assert_eq!(ring.find(&with("bob"), &id(&n.to_be_bytes()), 0), expected, "message {n}");
+            assert_eq!(ring.find(&with("carol"), &id(&n.to_be_bytes()), 0), None);
         }
         assert!(ring.weight() < 32 * 1_024, "{} bytes", ring.weight());
     }
@@ -207,9 +208,9 @@ mod tests {
         let mut ring = Ring::default();
         ring.push(&RingItem { conversation: with("bob"), id: id(b"ab"), seq: Seq(1), time_ms: 1 });
         for other in [&b"a"[..], b"abc", b"ab\0"] {
-            assert_eq!(ring.find(&with("bob"), &id(other)), None);
+            assert_eq!(ring.find(&with("bob"), &id(other), 0), None);
         }
-        assert_eq!(ring.find(&with("bob"), &id(b"ab")), Some((Seq(1), 1)));
+        assert_eq!(ring.find(&with("bob"), &id(b"ab"), 0), Some((Seq(1), 1)));
     }
 
     #[test]

@@ -294,7 +294,8 @@ fn what_is_deleted_for_everyone_is_nowhere_any_more() {
 fn what_is_in_no_inbox_any_more_is_taken_out_of_none() {
     let mut memory = edited();
     let conversation = ConversationId::direct(&user("alice"), &user("bob"));
-    let acknowledged = Acknowledged { position: 1, conversation, sender: user("alice"), seq: Seq(1) };
+    let acknowledged =
+        Acknowledged { position: 1, conversation, sender: user("alice"), seq: Seq(1), time_ms: NOW_MS };
     let had =
         Delivered { user: user("bob"), device: device("phone"), up_to: 1, messages: vec![acknowledged] };
     act(&mut memory, had, &env());

@@ -2,7 +2,7 @@
 
 use super::create::{find, too_many};
 use super::story::{Story, names};
-use super::{Scene, each_once, is_alive};
+use super::{Scene, each_once};
 use crate::machine::command::{Caller, Decision, Missing, View};
 use crate::machine::record::Member;
 use crate::machine::{Change, Env, Outcome};
@@ -27,17 +27,9 @@ impl GroupAdd {
         if let Some(refusal) = scene.forbidden(view, !scene.group.settings.admins_add, env)? {
             return scene.refuse(view, refusal);
         }
-        let mut missing = Missing::default();
+        let mut group = scene.living(view, env)?;
         let mut new = each_once(&self.users);
-        new.retain(|user| match scene.group.member(user) {
-            None => true,
-            Some(member) => {
-                missing.note(view.user(user)).is_some_and(|record| !is_alive(member, record, env.dev))
-            }
-        });
-        if !missing.0.is_empty() {
-            return Err(missing);
-        }
+        new.retain(|user| group.member(user).is_none());
         if new.is_empty() {
             return Ok(Decision::only(Outcome::Done));
         }
@@ -46,7 +38,6 @@ impl GroupAdd {
             Err(refusal) => return scene.refuse(view, refusal),
         };
 
-        let mut group = scene.group.clone();
         let mut story = Story::begin(view, &self.group, scene.conversation, env);
         let since = story.next();
         for (user, record) in new.iter().copied().zip(users) {

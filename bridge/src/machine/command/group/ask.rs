@@ -1,6 +1,7 @@
 //! `GroupGet`: what a group is.
 
 use super::{Scene, not_a_member};
+use crate::machine::Env;
 use crate::machine::command::{Caller, Decision, Missing, View};
 use crate::machine::outcome::Answered;
 use chasqui_proto::{GroupId, Seq};
@@ -15,11 +16,11 @@ pub struct GroupGet {
 }
 
 impl GroupGet {
-    pub(crate) fn decide(&self, view: &impl View) -> Result<Decision, Missing> {
+    pub(crate) fn decide(&self, view: &impl View, env: &Env) -> Result<Decision, Missing> {
         let scene = Scene::load(view, &self.caller, &self.group)?;
         if scene.me().is_none() {
             return scene.refuse(view, not_a_member());
         }
-        Ok(Decision::only(Answered::group(Seq::NONE, &scene.group.snapshot(&self.group)).into()))
+        Ok(Decision::only(Answered::group(Seq::NONE, &scene.living(view, env)?.snapshot(&self.group)).into()))
     }
 }

@@ -40,9 +40,12 @@ impl GroupCreate {
             return scene.refuse(view, removed());
         }
         if scene.group.exists {
-            if scene.group.creator.as_ref() == Some(me) && scene.me().is_some() {
+            // Who has the name of a maker whose account was removed was not there when it was made.
+            let made_it = scene.group.creator.as_ref() == Some(me)
+                && scene.sees(view.membership(&self.group, me)?, Seq(1));
+            if made_it && scene.me().is_some() {
                 return Ok(Decision::only(
-                    Answered::group(Seq(1), &scene.group.snapshot(&self.group)).into(),
+                    Answered::group(Seq(1), &scene.living(view, env)?.snapshot(&self.group)).into(),
                 ));
             }
             return scene.refuse(view, ErrorCode::AlreadyExists);

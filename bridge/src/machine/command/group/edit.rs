@@ -62,13 +62,14 @@ impl GroupEdit {
         if let Some(refusal) = scene.forbidden(view, for_all, env)? {
             return scene.refuse(view, refusal);
         }
-        let mut group = scene.group.clone();
+        let before = scene.living(view, env)?;
+        let mut group = before.clone();
         let NewText { name, description, photo } = self.text.clone();
         group.name = name.unwrap_or(group.name);
         group.description = description.unwrap_or(group.description);
         group.photo = photo.unwrap_or(group.photo);
         group.settings = self.settings.over(group.settings);
-        if group == *scene.group {
+        if group == before {
             return Ok(Decision::only(Outcome::Done));
         }
         let mut story = Story::begin(view, &self.group, scene.conversation, env);

@@ -77,16 +77,14 @@ impl GroupJoin {
         }
         let me = &self.caller.user;
         if scene.me().is_some() {
-            return Ok(Decision::only(Answered::group(Seq::NONE, &scene.group.snapshot(&self.group)).into()));
+            let group = scene.living(view, env)?;
+            return Ok(Decision::only(Answered::group(Seq::NONE, &group.snapshot(&self.group)).into()));
         }
+        let mut group = scene.living(view, env)?;
         // One that was taken away is empty, and opens nothing.
-        if scene.group.members.is_empty()
-            || scene.group.invite.is_empty()
-            || scene.group.invite != self.invite
-        {
+        if group.members.is_empty() || group.invite.is_empty() || group.invite != self.invite {
             return scene.refuse(view, not_a_member());
         }
-        let mut group = scene.group.clone();
         let mut story = Story::begin(view, &self.group, scene.conversation, env);
         if !scene.user.exists {
             story.change(Change::CreateUser { user: me.clone(), at_ms: env.now_ms });

@@ -4,6 +4,7 @@ use super::story::{Story, names};
 use super::{Scene, each_once, heir, not_a_member};
 use crate::machine::command::{Caller, Decision, Missing, View};
 use crate::machine::{Env, Outcome};
+use crate::mutation::{Mutation, mutated};
 use chasqui_proto::v1::group_change::Change as Happened;
 use chasqui_proto::{ErrorCode, GroupId, Refusal, UserId};
 
@@ -31,7 +32,7 @@ impl GroupLeave {
                 scene.refuse(view, not_a_member())
             };
         }
-        let mut group = scene.group.clone();
+        let mut group = scene.living(view, env)?;
         let mut story = Story::begin(view, &self.group, scene.conversation, env);
         let readers = group.members.clone();
         group.take(me);
@@ -71,17 +72,19 @@ impl GroupRemove {
             let sentence = "one leaves a group with group.leave, and is not removed by oneself";
             return scene.refuse(view, Refusal::because(ErrorCode::InvalidPayload, sentence));
         }
+        let mut group = scene.living(view, env)?;
         let mut gone = each_once(&self.users);
-        gone.retain(|user| scene.group.member(user).is_some());
+        gone.retain(|user| group.member(user).is_some());
         if gone.is_empty() {
             return Ok(Decision::only(Outcome::Done));
         }
-        let mut group = scene.group.clone();
         let mut story = Story::begin(view, &self.group, scene.conversation, env);
         let time_ms = story.time_ms();
-        let seq = story.tell(me, Happened::Removed(names(gone.iter().copied())), &scene.group.members);
+        let seq = story.tell(me, Happened::Removed(names(gone.iter().copied())), &group.members);
         for user in gone {
-            group.take(user);
+            if !mutated(Mutation::KeepsRemovedMembers) {
+                group.take(user);
+            }
             story.of(user, |membership| membership.end(seq));
         }
         story.becomes(group);

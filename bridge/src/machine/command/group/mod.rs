@@ -30,11 +30,33 @@ use super::reject::refuse;
 use super::{Caller, Decision, Missing, View};
 use crate::machine::Env;
 use crate::machine::record::{Conversation, Group, Member, Membership, User};
+use std::borrow::Cow;
 
 /// Whether a member is a user: of a removed one only the name is left, and whoever has it now is somebody else. With `--dev` a user comes
 /// into being when first named, so one is who they are before they do anything.
 pub(super) fn is_alive(member: &Member, user: &User, dev: bool) -> bool {
     (user.exists || dev) && user.lives == member.life
+}
+
+/// A group as it is: without those whose accounts were removed, who are no members any more.
+pub(super) fn living<'g>(view: &impl View, group: &'g Group, env: &Env) -> Result<Cow<'g, Group>, Missing> {
+    let mut missing = Missing::default();
+    let mut lives = |member: &Member| {
+        missing.note(view.user(&member.user)).is_none_or(|user| is_alive(member, user, env.dev))
+    };
+    let dead: Vec<&UserId> =
+        group.members.iter().filter(|member| !lives(member)).map(|member| &member.user).collect();
+    if !missing.0.is_empty() {
+        return Err(missing);
+    }
+    if dead.is_empty() {
+        return Ok(Cow::Borrowed(group));
+    }
+    let mut group = group.clone();
+    for user in dead {
+        group.take(user);
+    }
+    Ok(Cow::Owned(group))
 }
 
 /// Who may what admins may in a group that has none, for its last one left or was removed as a user: who has been a member for longest.
@@ -98,6 +120,11 @@ impl<'a> Scene<'a> {
     /// The group.
     pub(super) fn group(&self) -> &'a Group {
         self.group
+    }
+
+    /// The group as it is. Who changes it next writes down who is no member any more.
+    pub(super) fn living(&self, view: &impl View, env: &Env) -> Result<Group, Missing> {
+        living(view, self.group, env).map(Cow::into_owned)
     }
 
     /// Its conversation.

@@ -4,12 +4,14 @@
 //! [`RECEIPT_MAX_MEMBERS`] members are named one by one; of a larger group it is counted how many are as far as the newest message
 //! that anybody has.
 
-use super::is_alive;
+use super::{is_alive, living};
 use crate::machine::command::{Missing, View};
 use crate::machine::record::{Counts, Group, Mark, Member, MemberMarks, Members, Receipt};
 use crate::machine::{Change, Env};
+use crate::mutation::{Mutation, mutated};
 use chasqui_proto::limits::RECEIPT_MAX_MEMBERS;
 use chasqui_proto::{ChatName, GroupId, Seq, UserId};
+use std::borrow::Cow;
 
 /// Which mark moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +113,7 @@ impl Moved<'_> {
         }
         *mark = self.mark;
         // Of who is no member any more nothing is told.
-        named.retain(|marks| group.member(&marks.user).is_some());
+        named.retain(|marks| group.member(&marks.user).is_some() || mutated(Mutation::CountsWhoLeft));
         Some(named)
     }
 
@@ -137,6 +139,20 @@ impl Moved<'_> {
     }
 }
 
+/// A group as those who are named one by one make it up: without those whose accounts were removed. In a larger one, where members are
+/// counted, that is not looked at for every mark: it is when the group changes.
+pub(in super::super) fn living_few<'g>(
+    view: &impl View,
+    group: &'g Group,
+    env: &Env,
+) -> Result<Cow<'g, Group>, Missing> {
+    if group.members.len() > RECEIPT_MAX_MEMBERS + 1 {
+        Ok(Cow::Borrowed(group))
+    } else {
+        living(view, group, env)
+    }
+}
+
 /// A member says how far they have read, or played: the others are told, as far as neither side hides it.
 pub(in super::super) fn said(
     view: &impl View,
@@ -146,6 +162,7 @@ pub(in super::super) fn said(
 ) -> Result<Vec<Change>, Missing> {
     let mut missing = Missing::default();
     let mut changes = Vec::new();
+    let group = &*living_few(view, group, env)?;
     for Member { user: sender, .. } in group.members.iter().filter(|member| member.user != *moved.member) {
         let Some(sent) = missing.note(view.membership(moved.group, sender)).map(|membership| membership.sent)
         else {
@@ -163,7 +180,7 @@ pub(in super::super) fn said(
             continue;
         }
         let mut position = owner.state_head;
-        changes.extend(moved.tell(group, sender, sent, receipt, &mut position));
+        changes.extend(moved.tell(group, sender, sent, &receipt.since(owner.since_ms), &mut position));
     }
     if missing.0.is_empty() { Ok(changes) } else { Err(missing) }
 }

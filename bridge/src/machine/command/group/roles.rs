@@ -35,7 +35,7 @@ impl GroupRoles {
         if let Some(refusal) = scene.forbidden(view, false, env)? {
             return scene.refuse(view, refusal);
         }
-        let mut group = scene.group.clone();
+        let mut group = scene.living(view, env)?;
         let mut changed = Vec::new();
         for user in each_once(&self.users) {
             let Some(member) = group.member_mut(user) else {

@@ -30,7 +30,7 @@ pub(in super::super) fn decide(
         return Err(missing);
     }
     if let Some((ring, _, id)) = ring
-        && let Some((seq, time_ms)) = ring.find(&conversation_id, id)
+        && let Some((seq, time_ms)) = ring.find(&conversation_id, id, scene.user.since_ms)
     {
         return Ok(Decision::only(Outcome::Accepted { seq, time_ms }));
     }

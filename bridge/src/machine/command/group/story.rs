@@ -122,7 +122,7 @@ impl<'a, V: View> Story<'a, V> {
                 whole: false,
             };
             // In the list of whoever stays, it moves with the conversation.
-            self.changes.extend(list(&reader.user, chat, said_last, time_ms));
+            self.changes.extend(list(&reader.user, user, chat, said_last, time_ms));
             if let Some(message) = entry(reader, user, message) {
                 let position = user.inbox_head + 1 + self.told;
                 places.put(&reader.user, position);

@@ -9,6 +9,7 @@ fn acknowledges(by: &str, messages: &[(&str, u64)]) -> Command {
         conversation: conversation.clone(),
         sender: user(sender),
         seq: Seq(*seq),
+        time_ms: NOW_MS,
     };
     let messages: Vec<Acknowledged> = messages.iter().enumerate().map(acknowledged).collect();
     let up_to = 1_000;
@@ -144,4 +145,18 @@ fn of_a_larger_group_it_is_counted_how_many_have_the_newest_message() {
     let again = act(&mut memory, read("user-0", 4), &env());
     assert!(!is_quiet(&again));
     assert_eq!((counts(&memory).seq, counts(&memory).delivered, counts(&memory).read), (Seq(4), 1, 2));
+}
+
+#[test]
+fn what_all_have_does_not_wait_for_whose_account_was_removed() {
+    let mut memory = memory();
+    for name in ["bob", "carol"] {
+        act(&mut memory, Attach { user: user(name), device: device("phone") }, &env());
+    }
+    act(&mut memory, post("alice"), &env()); // 2
+    act(&mut memory, RemoveUser { user: user("carol") }, &env());
+    act(&mut memory, acknowledges("bob", &[("alice", 2)]), &env());
+    act(&mut memory, read("bob", 2), &env());
+    let receipt = memory.receipt("alice", &ChatName::Group(hikers()));
+    assert_eq!((receipt.delivered.up_to, receipt.read.up_to), (Seq(2), Seq(2)));
 }

@@ -171,3 +171,29 @@ fn where_all_admins_are_gone_who_has_been_there_for_longest_stands_in() {
 fn rename_by_admins(by: &str) -> Command {
     configure(by, NewSettings { admins_edit: Some(true), ..NewSettings::default() })
 }
+
+#[test]
+fn whose_account_was_removed_is_no_member_for_anything_that_is_shown_or_done() {
+    let mut memory = memory();
+    act(&mut memory, RemoveUser { user: user("bob") }, &env());
+    let Outcome::Answered(answered) = act(&mut memory, get("alice"), &env()).outcome else {
+        panic!("refused")
+    };
+    let group = v1::Group::decode(answered.group.unwrap()).unwrap();
+    assert_eq!(group.info.unwrap().members, 2);
+    assert!(group.members.iter().all(|member| member.user != "bob"));
+    let promotion = act(&mut memory, roles("alice", &["bob"], Role::Admin), &env());
+    assert_eq!(code(&promotion), ErrorCode::InvalidPayload);
+    assert!(is_quiet(&act(&mut memory, remove("alice", &["bob"]), &env())));
+    act(&mut memory, rename("alice", "Walkers"), &env());
+    assert_eq!(names_of(&memory), ["alice", "carol"], "who changes the group writes it down");
+}
+
+#[test]
+fn who_has_the_name_of_a_groups_maker_has_not_made_it() {
+    let mut memory = memory();
+    act(&mut memory, RemoveUser { user: user("alice") }, &env());
+    act(&mut memory, CreateUser { user: user("alice") }, &env());
+    act(&mut memory, add("bob", &["alice"]), &env());
+    assert_eq!(code(&act(&mut memory, create("alice", &[]), &env())), ErrorCode::AlreadyExists);
+}

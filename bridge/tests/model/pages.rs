@@ -1,0 +1,99 @@
+//! What is looked at: pages of history, and the list of conversations with what is unread.
+
+use super::ask::Ask;
+use super::state::{Message, Model, chat_of, key};
+use super::talk::shown;
+use chasqui_proto::{ChatName, ErrorCode, v1};
+use std::cmp::Reverse;
+
+/// Messages on a page of history, and unread ones that are counted, at most.
+const PAGE: usize = 100;
+const UNREAD: usize = 999;
+
+impl Model {
+    /// A page of history: its messages, and whether there are more.
+    pub(crate) fn history(
+        &self,
+        ask: &Ask,
+        asked: &v1::History,
+    ) -> Result<(Vec<v1::Message>, bool), ErrorCode> {
+        if asked.before_seq > 0 && asked.from_seq > 0 {
+            return Err(ErrorCode::InvalidPayload);
+        }
+        let me = self.person(&ask.user);
+        let key = key(&ask.user, &asked.conversation);
+        if self.newest_seen(&me, &key) == 0 {
+            return Err(ErrorCode::NoSuchMessage);
+        }
+        let cleared = self.users[&ask.user].kept.get(&asked.conversation).map_or(0, |kept| kept.cleared);
+        let before = if asked.before_seq == 0 { u64::MAX } else { asked.before_seq };
+        let asked_for = |seq: u64| seq > cleared && seq >= asked.from_seq && seq < before;
+        let mut page: Vec<v1::Message> = self
+            .seen_by(&me, &key)
+            .filter(|(seq, _)| asked_for(*seq))
+            .map(|(seq, message)| as_read(&ask.user, &key, seq, message))
+            .collect();
+        let limit = if asked.limit == 0 { PAGE } else { PAGE.min(asked.limit as usize) };
+        let too_many = page.len().saturating_sub(limit);
+        if asked.from_seq > 0 {
+            page.truncate(limit);
+        } else {
+            page.drain(..too_many);
+        }
+        Ok((page, too_many > 0))
+    }
+
+    /// All conversations of a user, the one with the newest message first.
+    pub(crate) fn list(&self, name: &str) -> Vec<v1::ChatSummary> {
+        let me = self.person(name);
+        let mut list = Vec::new();
+        for key in self.conversations.keys() {
+            let Some(chat) = chat_of(name, key) else { continue };
+            let Some((newest, last)) = self.seen_by(&me, key).next_back() else { continue };
+            let user = &self.users[name];
+            let kept = user.kept.get(&chat).cloned().unwrap_or_default();
+            let read = kept.read.max(kept.cleared);
+            let unread: Vec<&Message> = self
+                .seen_by(&me, key)
+                .filter(|(seq, message)| *seq > read && message.is_said && message.sender.name != name)
+                .map(|(_, message)| message)
+                .take(UNREAD)
+                .collect();
+            let names_me = |message: &&&Message| message.content.mentions.iter().any(|one| one.user == name);
+            let summary = v1::ChatSummary {
+                timer_s: 0,
+                chat: Some(v1::Chat {
+                    conversation: chat.clone(),
+                    muted_until_ms: (kept.muted_until_ms != 0).then_some(kept.muted_until_ms),
+                    pinned: kept.pinned.then_some(true),
+                    archived: kept.archived.then_some(true),
+                    draft: Some(kept.draft).filter(|draft| !draft.is_empty()),
+                    cleared_to_seq: (kept.cleared > 0).then_some(kept.cleared),
+                    read_seq: (kept.read > 0).then_some(kept.read),
+                    played_seq: (kept.played > 0).then_some(kept.played),
+                    request_id: 0,
+                }),
+                last: (newest > kept.cleared).then(|| as_read(name, key, newest, last)),
+                unread: unread.len() as u32,
+                mentions: unread.iter().filter(names_me).count() as u32,
+                receipt: user.receipts.get(&chat).cloned(),
+                group: self.is_member(key, &me).then(|| self.info(key)),
+            };
+            let place = ChatName::parse(&chat).expect("it has the form of one");
+            list.push((Reverse(last.time_ms), place, summary));
+        }
+        list.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+        list.into_iter().map(|(.., summary)| summary).collect()
+    }
+}
+
+/// A message as it stands on a page.
+fn as_read(reader: &str, key: &str, seq: u64, message: &Message) -> v1::Message {
+    let own = message.sender.name == reader;
+    v1::Message {
+        sender: message.sender.name.clone(),
+        time_ms: message.time_ms.cast_signed(),
+        client_msg_id: if own { message.id.clone().into() } else { bytes::Bytes::new() },
+        ..shown(reader, key, seq, &message.content)
+    }
+}

@@ -1,0 +1,179 @@
+//! The rules of what is said: messages, edits and reactions.
+
+use super::ask::{Answer, Ask, ack_of};
+use super::state::{Accepted, Entry, Message, Model, Person, To, chat_of, key};
+use chasqui_bridge::machine::Ack;
+use chasqui_proto::v1::event::Event as Kind;
+use chasqui_proto::{ErrorCode, v1};
+
+/// How long something can be edited.
+const EDIT_MS: u64 = 15 * 60 * 1_000;
+/// Accepted ids that are remembered of a device.
+const IDS_OF_A_DEVICE: usize = 256;
+/// One may name so many users who are not there at once, and then one more in each such time.
+const GUESSES: u64 = 10;
+const GUESS_MS: u64 = 10_000;
+
+impl Model {
+    /// Somebody names others: whether they have named so many who are not there that they are told nothing for a while.
+    pub(crate) fn has_guessed_too_much(&mut self, name: &str) -> bool {
+        let now_ms = self.now_ms;
+        let made_up = self.guesses.entry(name.to_owned()).or_default();
+        // It is never longer than it takes to have all of them again.
+        *made_up = (*made_up).min(now_ms + GUESSES * GUESS_MS);
+        *made_up > now_ms + (GUESSES - 1) * GUESS_MS
+    }
+
+    pub(crate) fn note_guess(&mut self, name: &str) {
+        let now_ms = self.now_ms;
+        let made_up = self.guesses.entry(name.to_owned()).or_insert(now_ms);
+        *made_up = (*made_up).max(now_ms) + GUESS_MS;
+    }
+
+    pub(crate) fn send(&mut self, ask: &Ask, chat: &str, send: &v1::Send) -> Result<Answer, ErrorCode> {
+        let me = self.person(&ask.user);
+        let key = key(&ask.user, chat);
+        let guessed = chat.starts_with("u/") && self.has_guessed_too_much(&ask.user);
+        let accepted = self.user(&ask.user).accepted.entry(ask.device.clone()).or_default();
+        let retried = |one: &&Accepted| {
+            !send.client_msg_id.is_empty() && one.chat == chat && one.id == send.client_msg_id
+        };
+        if let Some(first) = accepted.iter().find(retried) {
+            return Ok(Answer::Number(first.seq));
+        }
+        let content = v1::Message {
+            body: send.body.clone(),
+            reply_to: send.reply_to.clone(),
+            forward_count: send.forward_count,
+            mentions: send.mentions.clone(),
+            link_preview: send.link_preview.clone(),
+            ..v1::Message::default()
+        };
+        let audience = if let Some(peer) = chat.strip_prefix("u/") {
+            if guessed && self.said(&key).is_empty() {
+                return Err(ErrorCode::RateLimited);
+            }
+            if !self.exists(peer) {
+                self.note_guess(&ask.user);
+                return Err(ErrorCode::NoSuchUser);
+            }
+            pair(&me, self.person(peer))
+        } else {
+            let members = self.members(chat);
+            let only_admins = self.groups.get(chat).is_some_and(|group| group.settings.admins_post());
+            if !members.iter().any(|member| member.person == me)
+                || (only_admins && !self.is_in_charge(chat, &me))
+            {
+                return Err(ErrorCode::Forbidden);
+            }
+            members.into_iter().map(|member| member.person).collect()
+        };
+        let message = Message {
+            sender: me.clone(),
+            time_ms: 0,
+            id: send.client_msg_id.to_vec(),
+            content,
+            is_said: true,
+            audience,
+        };
+        let seq = self.tell(&key, message, Some(&ask.device));
+        if !send.client_msg_id.is_empty() {
+            let accepted = self.user(&ask.user).accepted.entry(ask.device.clone()).or_default();
+            accepted.push(Accepted { chat: chat.to_owned(), id: send.client_msg_id.to_vec(), seq });
+            let too_many = accepted.len().saturating_sub(IDS_OF_A_DEVICE);
+            accepted.drain(..too_many);
+        }
+        Ok(Answer::Number(seq))
+    }
+
+    pub(crate) fn edit(&mut self, ask: &Ask, edit: &v1::Edit) -> Result<Answer, ErrorCode> {
+        if edit.body.as_ref().is_none_or(|body| body.kind.is_none()) {
+            return Err(ErrorCode::InvalidPayload);
+        }
+        let me = self.person(&ask.user);
+        let (sender, time_ms) = self.about(ask, &me, &edit.conversation, edit.seq)?;
+        if sender != me || self.now_ms.saturating_sub(time_ms) > EDIT_MS {
+            return Err(ErrorCode::Forbidden);
+        }
+        let edited = v1::Edited {
+            seq: edit.seq,
+            body: edit.body.clone(),
+            mentions: edit.mentions.clone(),
+            link_preview: edit.link_preview.clone(),
+        };
+        let content = v1::Message { edit: Some(edited), ..v1::Message::default() };
+        Ok(self.act(&me, &edit.conversation, content))
+    }
+
+    pub(crate) fn react(&mut self, ask: &Ask, react: &v1::React) -> Result<Answer, ErrorCode> {
+        let me = self.person(&ask.user);
+        self.about(ask, &me, &react.conversation, react.seq)?;
+        let reaction = v1::Reaction { seq: react.seq, emoji: react.emoji.clone() };
+        let content = v1::Message { reaction: Some(reaction), ..v1::Message::default() };
+        Ok(self.act(&me, &react.conversation, content))
+    }
+
+    /// Who said, and when, what something is to be done to.
+    fn about(&self, ask: &Ask, me: &Person, chat: &str, seq: u64) -> Result<(Person, u64), ErrorCode> {
+        if chat.starts_with("g/") && !self.is_member(chat, me) {
+            return Err(ErrorCode::Forbidden);
+        }
+        let key = key(&ask.user, chat);
+        let seen = self.seen_by(me, &key).find(|(number, message)| *number == seq && message.is_said);
+        let (_, message) = seen.filter(|_| ask.about_something).ok_or(ErrorCode::NoSuchMessage)?;
+        Ok((message.sender.clone(), message.time_ms))
+    }
+
+    fn act(&mut self, me: &Person, chat: &str, content: v1::Message) -> Answer {
+        let audience = match chat.strip_prefix("u/") {
+            Some(peer) if self.exists(peer) => pair(me, self.person(peer)),
+            Some(_) => vec![me.clone()],
+            None => self.members(chat).into_iter().map(|member| member.person).collect(),
+        };
+        let (sender, id) = (me.clone(), Vec::new());
+        let message = Message { sender, time_ms: 0, id, content, is_said: false, audience };
+        Answer::Number(self.tell(&key(&me.name, chat), message, None))
+    }
+
+    /// Something new in a conversation: into the inboxes of all who see it. What a device has said itself, its own user's other devices
+    /// alone need, and itself where its acknowledgement cannot carry the number.
+    pub(crate) fn tell(&mut self, key: &str, message: Message, from: Option<&str>) -> u64 {
+        let (sender, audience, is_said) = (message.sender.clone(), message.audience.clone(), message.is_said);
+        let (content, id) = (message.content.clone(), message.id.clone());
+        let (seq, time_ms) = self.say(key, message);
+        let to_self =
+            audience.len() == 1 && key == super::state::key(&sender.name, &format!("u/{}", sender.name));
+        for reader in audience {
+            let own = reader == sender;
+            let mut shown = shown(&reader.name, key, seq, &content);
+            shown.time_ms = time_ms.cast_signed();
+            if key.starts_with("g/") || (own && !to_self) {
+                shown.sender.clone_from(&sender.name);
+            }
+            let mut to = To::All;
+            if let Some(device) = from.filter(|_| own) {
+                let has_number = ack_of(device) == Ack::Full;
+                let needed =
+                    self.user(&reader.name).devices.keys().any(|other| other != device || !has_number);
+                if !needed && !to_self {
+                    continue;
+                }
+                shown.client_msg_id = id.clone().into();
+                to = if has_number { To::Others(device.to_owned()) } else { To::Echo(device.to_owned()) };
+            }
+            let brings = (is_said && !own).then(|| (key.to_owned(), sender.clone(), seq));
+            self.enter(&reader.name, Entry { event: Kind::Message(shown), to, brings });
+        }
+        seq
+    }
+}
+
+/// A message as one of those who see it gets it.
+pub(crate) fn shown(reader: &str, key: &str, seq: u64, content: &v1::Message) -> v1::Message {
+    let conversation = chat_of(reader, key).expect("the reader takes part");
+    v1::Message { conversation, seq, ..content.clone() }
+}
+
+fn pair(me: &Person, peer: Person) -> Vec<Person> {
+    if *me == peer { vec![peer] } else { vec![me.clone(), peer] }
+}
