@@ -16,6 +16,7 @@ use chasqui_bench::scenario::idle::Idle;
 use chasqui_bench::scenario::offline::Offline;
 use chasqui_bench::scenario::overload::Overload;
 use chasqui_bench::scenario::pair::Pair;
+use chasqui_bench::scenario::presence::Presence;
 use chasqui_bench::scenario::rate::Rate;
 use chasqui_bench::scenario::retained::Retained;
 use clap::{Parser, Subcommand};
@@ -73,6 +74,8 @@ enum Scenario {
     ChatReceipts(ChatReceipts),
     /// Chasqui's own fanout: one member of a group writes, all others receive
     ChatGroup(ChatGroup),
+    /// Chasqui's own presence: users come and go, and others are shown that they do.
+    Presence(Presence),
     /// Chasqui's own offline: users who are written to while they are away.
     CatchUp(CatchUp),
 }
@@ -92,6 +95,7 @@ impl Scenario {
             Scenario::ChatReceipts(receipts) => ("chat-receipts", receipts.plan()),
             Scenario::ChatGroup(group) => ("chat-group", group.plan()),
             Scenario::ChatPair(pair) => ("chat-pair", pair.plan()),
+            Scenario::Presence(presence) => ("presence", presence.plan()),
             Scenario::CatchUp(catch_up) => ("catch-up", catch_up.plan()),
         }
     }

@@ -1,7 +1,9 @@
 //! What clients are for, and what all of them have in common.
 
 use crate::payload::Form;
+use crate::presence::{Arrivals, Watches};
 use crate::wire::Version;
+use std::sync::Arc;
 
 /// Fewer than there are packet ids, so that one is free again before it is its turn.
 const MOST_IN_FLIGHT: usize = 60_000;
@@ -83,6 +85,10 @@ pub struct Role {
     pub retains: Option<Shelf>,
     /// It looks for what is retained, over and over.
     pub looks: Option<Shelf>,
+    /// Of Chasqui's own topics: it subscribes to the presence of these, instead of to a filter.
+    pub watches: Option<Watches>,
+    /// Where it says that it comes.
+    pub arrives: Option<Arc<Arrivals>>,
 }
 
 impl Role {
@@ -141,6 +147,19 @@ pub enum Stay {
     Away,
     /// It stays and reads nothing more.
     Stuck,
+    /// It comes and goes, once messages may be published.
+    Coming(Coming),
+}
+
+/// When a client comes and goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coming {
+    /// When it comes first, nanoseconds from when messages may be published.
+    pub first_ns: u64,
+    /// How long it stays, nanoseconds.
+    pub stay_ns: u64,
+    /// How long it is away then, nanoseconds.
+    pub away_ns: u64,
 }
 
 #[cfg(test)]
