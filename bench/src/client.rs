@@ -1,6 +1,7 @@
 //! One client as a plain state machine: bytes and the time in, bytes out. Whoever drives it owns the socket.
 
 use crate::payload::Stamp;
+use crate::presence;
 use crate::receipts;
 use crate::role::{Asks, Manner, Prepares, Reads, Role, Stay};
 use crate::tally::Tally;
@@ -159,6 +160,15 @@ impl Client {
             receive_maximum: manner.receive_maximum,
         };
         wire::connect(&mut self.out, manner.version, &hello);
+        if let Some(arrivals) = &self.role.arrives {
+            arrivals.comes(self.role.number, now_ns);
+        }
+    }
+
+    /// Says goodbye.
+    pub fn leave(&mut self) {
+        wire::disconnect(&mut self.out);
+        self.state = State::Over;
     }
 
     /// Whether it is connected and subscribed.
@@ -354,6 +364,18 @@ impl Client {
                 self.ready(cx);
                 self.publish_again(cx);
             }
+            Incoming::Connack(_, 0) if self.role.watches.is_some() => {
+                let user = self.role.user.as_deref().unwrap_or_default();
+                let filters = self.role.watches.as_ref().map(|watches| watches.filters(user));
+                wire::subscribe_all(
+                    &mut self.out,
+                    cx.manner.version,
+                    u16::MAX,
+                    &filters.unwrap_or_default(),
+                    0,
+                );
+                self.state = State::Subscribing;
+            }
             Incoming::Connack(_, 0) => match &self.role.filter {
                 Some(filter) => {
                     wire::subscribe(&mut self.out, cx.manner.version, u16::MAX, filter, cx.manner.qos);
@@ -382,7 +404,7 @@ impl Client {
                 let filter = self.role.filter.clone().unwrap_or_else(|| self.look.filter.clone());
                 return Err(Broken::NotSubscribed(filter));
             }
-            Incoming::Publish { topic, payload, id, qos } => {
+            Incoming::Publish { topic, payload, id, qos, retain } => {
                 match qos {
                     0 => {}
                     1 => wire::puback(&mut self.out, id),
@@ -390,6 +412,8 @@ impl Client {
                 }
                 if self.role.asks.is_some() {
                     self.was_answered(cx);
+                } else if self.role.watches.is_some() {
+                    self.shown(topic, payload, retain, cx);
                 } else if self.role.looks.is_some() {
                     self.saw(cx);
                 } else if self.role.reads.is_some() && receipts::is_receipt(topic) {
@@ -413,8 +437,7 @@ impl Client {
         self.state = State::Ready;
         let churning = self.role.stay == Stay::Churning;
         if churning || self.role.stay == Stay::Away && !self.subscribed {
-            wire::disconnect(&mut self.out);
-            self.state = State::Over;
+            self.leave();
             cx.tally.cycles += u64::from(churning);
         }
     }
@@ -480,6 +503,19 @@ impl Client {
             // Its acknowledgement is not waited for.
             let id = self.free_id();
             wire::publish(&mut self.out, cx.manner.version, receipts::READ_TOPIC, 1, id, cx.payload);
+        }
+    }
+
+    /// Somebody whom it watches is there, or is not.
+    fn shown(&mut self, topic: &[u8], payload: &[u8], retain: bool, cx: &mut Context<'_>) {
+        let Some(watches) = self.role.watches.as_ref().filter(|_| !retain) else {
+            cx.tally.others += 1;
+            return;
+        };
+        cx.tally.delivered += 1;
+        let came_ns = watches.number(topic).and_then(|number| watches.arrivals.when(number));
+        if let Some(came_ns) = came_ns.filter(|_| presence::is_online(payload)) {
+            cx.tally.delivery_ns.saturating_record(cx.now_ns.saturating_sub(came_ns));
         }
     }
 

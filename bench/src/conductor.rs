@@ -119,7 +119,9 @@ impl Conductor<'_> {
             }
         });
         self.shared.enter(Phase::Drain);
-        self.drain();
+        if plan.drains {
+            self.drain();
+        }
         let used = used_from.zip(used_to);
         Ok(Conducted {
             lasted: to.saturating_sub(from),

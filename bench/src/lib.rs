@@ -9,6 +9,7 @@ mod conductor;
 pub mod crash;
 pub mod html;
 pub mod payload;
+pub mod presence;
 pub mod process;
 mod receipts;
 pub mod report;

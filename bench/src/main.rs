@@ -16,6 +16,7 @@ use chasqui_bench::scenario::idle::Idle;
 use chasqui_bench::scenario::offline::Offline;
 use chasqui_bench::scenario::overload::Overload;
 use chasqui_bench::scenario::pair::Pair;
+use chasqui_bench::scenario::presence::Presence;
 use chasqui_bench::scenario::rate::Rate;
 use chasqui_bench::scenario::retained::Retained;
 use chasqui_bench::scenario::sync::Sync;
@@ -76,6 +77,8 @@ enum Scenario {
     ChatGroup(ChatGroup),
     /// Chasqui's own conversations: a user with many, whose devices ask for a page of them.
     Sync(Sync),
+    /// Chasqui's own presence: users come and go, and others are shown that they do.
+    Presence(Presence),
     /// Chasqui's own offline: users who are written to while they are away.
     CatchUp(CatchUp),
 }
@@ -96,6 +99,7 @@ impl Scenario {
             Scenario::ChatGroup(group) => ("chat-group", group.plan()),
             Scenario::ChatPair(pair) => ("chat-pair", pair.plan()),
             Scenario::Sync(sync) => ("sync", sync.plan()),
+            Scenario::Presence(presence) => ("presence", presence.plan()),
             Scenario::CatchUp(catch_up) => ("catch-up", catch_up.plan()),
         }
     }

@@ -1,7 +1,9 @@
 //! What clients are for, and what all of them have in common.
 
 use crate::payload::Form;
+use crate::presence::{Arrivals, Watches};
 use crate::wire::Version;
+use std::sync::Arc;
 
 /// Fewer than there are packet ids, so that one is free again before it is its turn.
 const MOST_IN_FLIGHT: usize = 60_000;
@@ -96,6 +98,10 @@ pub struct Role {
     pub looks: Option<Shelf>,
     /// It asks for something once the measurement begins, and again whenever it is answered.
     pub asks: Option<Asks>,
+    /// Of Chasqui's own topics: it subscribes to the presence of these, instead of to a filter.
+    pub watches: Option<Watches>,
+    /// Where it says that it comes.
+    pub arrives: Option<Arc<Arrivals>>,
 }
 
 impl Role {
@@ -154,6 +160,19 @@ pub enum Stay {
     Away,
     /// It stays and reads nothing more.
     Stuck,
+    /// It comes and goes, once messages may be published.
+    Coming(Coming),
+}
+
+/// When a client comes and goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coming {
+    /// When it comes first, nanoseconds from when messages may be published.
+    pub first_ns: u64,
+    /// How long it stays, nanoseconds.
+    pub stay_ns: u64,
+    /// How long it is away then, nanoseconds.
+    pub away_ns: u64,
 }
 
 #[cfg(test)]

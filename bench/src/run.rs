@@ -34,6 +34,8 @@ pub struct Plan {
     pub overload: Option<Overload>,
     /// Whether the broker is killed while it is measured.
     pub crash: Option<Crash>,
+    /// Whether what is on its way in the end is waited for: not where there is no end to it.
+    pub drains: bool,
     /// Threads that drive the clients.
     pub threads: usize,
 }

@@ -49,6 +49,8 @@ pub enum Incoming<'a> {
         id: u16,
         /// 0, 1 or 2.
         qos: u8,
+        /// Whether it was there before the subscription.
+        retain: bool,
     },
     /// PUBACK: packet id and code.
     Puback(u16, u8),
@@ -119,13 +121,21 @@ pub fn connect(out: &mut Vec<u8>, version: Version, hello: &Hello<'_>) {
 
 /// Appends SUBSCRIBE for one filter.
 pub fn subscribe(out: &mut Vec<u8>, version: Version, id: u16, filter: &str, qos: u8) {
+    subscribe_all(out, version, id, &[filter], qos);
+}
+
+/// Appends SUBSCRIBE for several.
+pub fn subscribe_all<S: AsRef<str>>(out: &mut Vec<u8>, version: Version, id: u16, filters: &[S], qos: u8) {
     let properties = usize::from(version == Version::V5);
+    let len: usize = filters.iter().map(|filter| 2 + filter.as_ref().len() + 1).sum();
     out.push(0x82);
-    put_remaining(out, 2 + properties + 2 + filter.len() + 1);
+    put_remaining(out, 2 + properties + len);
     out.extend_from_slice(&id.to_be_bytes());
     out.extend_from_slice(&[0][..properties]);
-    put_text(out, filter);
-    out.push(qos);
+    for filter in filters {
+        put_text(out, filter.as_ref());
+        out.push(qos);
+    }
 }
 
 /// Appends UNSUBSCRIBE for one filter.
@@ -234,7 +244,7 @@ pub fn next(buffer: &[u8], version: Version) -> Result<Option<(Incoming<'_>, usi
             let qos = first >> 1 & 3;
             let (id, id_len) = if qos > 0 { (number(&body[topic_end..])?, 2) } else { (0, 0) };
             let payload = behind_properties(&body[topic_end + id_len..], version)?;
-            Incoming::Publish { topic, payload, id, qos }
+            Incoming::Publish { topic, payload, id, qos, retain: first & 1 == 1 }
         }
         4 => Incoming::Puback(number(body)?, code()),
         5 => Incoming::Pubrec(number(body)?, code()),
@@ -276,6 +286,9 @@ mod tests {
         subscribe(&mut out, Version::V5, 1, "a/b", 1);
         assert_eq!(out, b"\x82\x09\0\x01\0\0\x03a/b\x01");
         out.clear();
+        subscribe_all(&mut out, Version::V311, 1, &["a", "bc"], 0);
+        assert_eq!(out, b"\x82\x0b\0\x01\0\x01a\0\0\x02bc\0");
+        out.clear();
         publish(&mut out, Version::V311, "t", 0, 0, b"x");
         assert_eq!(out, b"\x30\x04\0\x01tx");
         publish(&mut out, Version::V311, "t", 1, 7, b"x");
@@ -310,7 +323,7 @@ mod tests {
             let mut out = Vec::new();
             let id = if qos == 0 { 0 } else { id };
             publish(&mut out, version, &topic, qos, id, &payload);
-            let expected = Incoming::Publish { topic: topic.as_bytes(), payload: &payload, id, qos };
+            let expected = Incoming::Publish { topic: topic.as_bytes(), payload: &payload, id, qos, retain: false };
             prop_assert_eq!(next(&out, version), Ok(Some((expected, out.len()))));
             let cut = cut.min(out.len() - 1);
             prop_assert_eq!(next(&out[..cut], version), Ok(None));

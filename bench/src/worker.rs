@@ -1,13 +1,13 @@
 //! A thread that drives its share of the clients: readiness, reads, writes, and the clock of an open loop.
 
 use crate::client::{Broken, Client, Context};
-use crate::role::{Manner, Stay};
+use crate::role::{Coming, Manner, Stay};
 use crate::shared::{Phase, Progress, Shared};
 use crate::tally::Tally;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use socket2::{Domain, Socket, Type};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -66,7 +66,9 @@ pub struct Worker<'a> {
     /// Slots to be opened again.
     again: VecDeque<usize>,
     /// Slots to be opened again from a time on.
-    later: VecDeque<(u64, usize)>,
+    later: BTreeSet<(u64, usize)>,
+    /// Slots that are to go at a time, in the order in which they came.
+    leaving: VecDeque<(u64, usize)>,
     /// Slots that publish, for an open loop.
     publishers: Vec<usize>,
     rate_began_ns: u64,
@@ -112,7 +114,8 @@ impl<'a> Worker<'a> {
             begun: 0,
             opening: 0,
             again: VecDeque::new(),
-            later: VecDeque::new(),
+            later: BTreeSet::new(),
+            leaving: VecDeque::new(),
             publishers,
             rate_began_ns: 0,
             rate_done: 0,
@@ -136,6 +139,7 @@ impl<'a> Worker<'a> {
                 break;
             }
             self.open_some()?;
+            self.leave_some();
             self.wait(&mut events)?;
             let now_ns = self.shared.now_ns();
             for event in events.drain(..) {
@@ -180,6 +184,12 @@ impl<'a> Worker<'a> {
         match phase {
             Phase::WarmUp => {
                 self.keep_up();
+                let now_ns = self.shared.now_ns();
+                for (at, slot) in self.slots.iter().enumerate() {
+                    if let Stay::Coming(Coming { first_ns, .. }) = slot.client.role.stay {
+                        self.later.insert((now_ns + first_ns, at));
+                    }
+                }
                 if self.interval_ns.is_none() {
                     for at in self.publishers.clone() {
                         self.step(at, true, Client::fill_window);
@@ -236,12 +246,18 @@ impl<'a> Worker<'a> {
 
     fn open_some(&mut self) -> io::Result<()> {
         let now_ns = self.shared.now_ns();
-        while let Some((_, at)) = self.later.pop_front_if(|(from_ns, _)| *from_ns <= now_ns) {
-            self.again.push_back(at);
+        while self.later.first().is_some_and(|(from_ns, _)| *from_ns <= now_ns) {
+            self.again.extend(self.later.pop_first().map(|(_, at)| at));
         }
         while self.opening < OPENING {
             let at = if self.begun < self.slots.len() {
                 self.begun += 1;
+                if matches!(self.slots[self.begun - 1].client.role.stay, Stay::Coming(_)) {
+                    // It is not there yet, which is as it is to be.
+                    self.slots[self.begun - 1].was_ready = true;
+                    self.progress.ready.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
                 self.begun - 1
             } else if let Some(at) = self.again.pop_front() {
                 at
@@ -255,7 +271,7 @@ impl<'a> Worker<'a> {
                 Ok(()) => {}
                 Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
                 Err(_) if self.slots[at].was_ready && self.manner.resilient => {
-                    self.later.push_back((now_ns + RETRY_NS, at));
+                    self.later.insert((now_ns + RETRY_NS, at));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -271,6 +287,17 @@ impl<'a> Worker<'a> {
             self.opening += 1;
         }
         Ok(())
+    }
+
+    /// Those who have stayed as long as they were to.
+    fn leave_some(&mut self) {
+        let now_ns = self.shared.now_ns();
+        while let Some((_, at)) = self.leaving.pop_front_if(|(at_ns, _)| *at_ns <= now_ns) {
+            if self.slots[at].client.is_ready() && self.slots[at].socket.is_some() {
+                self.slots[at].client.leave();
+                self.flush(at);
+            }
+        }
     }
 
     fn wait(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
@@ -336,6 +363,9 @@ impl<'a> Worker<'a> {
         let slot = &mut self.slots[at];
         if std::mem::take(&mut slot.opening) {
             self.opening -= 1;
+            if let Stay::Coming(Coming { stay_ns, .. }) = slot.client.role.stay {
+                self.leaving.push_back((self.shared.now_ns() + stay_ns, at));
+            }
         }
         if !slot.was_ready {
             if slot.client.role.stay == Stay::Stuck
@@ -383,8 +413,13 @@ impl<'a> Worker<'a> {
         }
         if !blocked && slot.client.is_over() {
             slot.socket = None;
-            if self.phase < Phase::Drain && slot.client.role.stay == Stay::Churning {
-                self.again.push_back(at);
+            match slot.client.role.stay {
+                _ if self.phase >= Phase::Drain => {}
+                Stay::Churning => self.again.push_back(at),
+                Stay::Coming(Coming { away_ns, .. }) => {
+                    self.later.insert((self.shared.now_ns() + away_ns, at));
+                }
+                _ => {}
             }
         }
     }
@@ -401,7 +436,7 @@ impl<'a> Worker<'a> {
             return;
         }
         if self.manner.resilient && slot.was_ready && *broken == Broken::Closed {
-            self.later.push_back((self.shared.now_ns() + RETRY_NS, at));
+            self.later.insert((self.shared.now_ns() + RETRY_NS, at));
             return;
         }
         self.progress.dead.fetch_add(1, Ordering::Relaxed);

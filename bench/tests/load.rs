@@ -15,6 +15,7 @@ use chasqui_bench::scenario::idle::Idle;
 use chasqui_bench::scenario::offline::Offline;
 use chasqui_bench::scenario::overload::Overload;
 use chasqui_bench::scenario::pair::Pair;
+use chasqui_bench::scenario::presence::Presence;
 use chasqui_bench::scenario::rate::Rate;
 use chasqui_bench::scenario::retained::Retained;
 use chasqui_bench::scenario::sync::Sync;
@@ -239,6 +240,30 @@ fn all_members_of_a_group_hear_what_one_writes() {
             let tally = &found.measured;
             assert_eq!((found.lost, found.dead, tally.refused), (0, 0, 0), "{found:?}");
             assert!(tally.acked > 0 && tally.delivered > 6 * tally.acked, "{found:?}");
+        });
+    }
+}
+
+#[test]
+fn who_watches_is_shown_that_others_come() {
+    for mqtt in ["3.1.1", "5.0"] {
+        // One server each: who was there a moment ago does not come.
+        served(|address| {
+            let size = ["--users", "240", "--watchers", "40", "--contacts", "12"];
+            let pace = ["--stay", "1", "--away", "11", "--mqtt", mqtt];
+            let mut presence: Presence = scenario(&[&size[..], &pace].concat());
+            // By then watchers have been shown what there was to begin with.
+            presence.common.warm_up = 2;
+            let found = found(presence.plan(), address);
+            let tally = &found.measured;
+            assert_eq!((found.lost, found.dead), (0, 0), "{found:?}");
+            // Twenty of them come in a second, each watched by two.
+            assert!((20..=80).contains(&tally.delivered), "{found:?}");
+            assert_eq!(
+                tally.delivery_ns.len(),
+                tally.delivered,
+                "nobody has gone for ten seconds: {found:?}"
+            );
         });
     }
 }

@@ -11,6 +11,7 @@ pub mod idle;
 pub mod offline;
 pub mod overload;
 pub mod pair;
+pub mod presence;
 pub mod rate;
 pub mod retained;
 pub mod sync;
@@ -65,6 +66,7 @@ impl Common {
             crash: None,
             warm_up: Until::Elapsed(Duration::from_secs(self.warm_up)),
             measure: Until::Elapsed(Duration::from_secs(self.seconds)),
+            drains: true,
             threads: usize::from(self.threads),
         }
     }
