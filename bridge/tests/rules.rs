@@ -20,6 +20,8 @@ mod contacts;
 mod delete;
 #[path = "rules/delivered.rs"]
 mod delivered;
+#[path = "rules/devices.rs"]
+mod devices;
 #[path = "rules/disappear.rs"]
 mod disappear;
 #[path = "rules/durability.rs"]
@@ -54,6 +56,8 @@ mod replies;
 mod retries;
 #[path = "rules/shared.rs"]
 mod shared;
+#[path = "rules/stars.rs"]
+mod stars;
 #[path = "rules/state.rs"]
 mod state;
 #[path = "rules/sync.rs"]

@@ -177,6 +177,14 @@ pub enum Verb {
     Delete,
     /// `do/pin`, a [`PinMessage`](crate::v1::PinMessage).
     Pin,
+    /// `do/star`, a [`Star`](crate::v1::Star).
+    Star,
+    /// `do/starred`, a [`Starred`](crate::v1::Starred).
+    Starred,
+    /// `do/devices`, a [`Devices`](crate::v1::Devices).
+    Devices,
+    /// `do/device.remove`, a [`DeviceRemove`](crate::v1::DeviceRemove).
+    DeviceRemove,
     /// `do/timer`, a [`SetTimer`](crate::v1::SetTimer).
     Timer,
     /// `do/history`, a [`History`](crate::v1::History).
@@ -223,18 +231,22 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::Read,
         Self::Played,
         Self::Edit,
         Self::React,
         Self::Delete,
         Self::Pin,
+        Self::Star,
+        Self::Starred,
         Self::Timer,
         Self::History,
         Self::Settings,
         Self::Chat,
         Self::Sync,
+        Self::Devices,
+        Self::DeviceRemove,
         Self::GroupCreate,
         Self::GroupUpdate,
         Self::GroupSettings,
@@ -262,6 +274,10 @@ impl Verb {
             Self::React => "react",
             Self::Delete => "delete",
             Self::Pin => "pin",
+            Self::Star => "star",
+            Self::Starred => "starred",
+            Self::Devices => "devices",
+            Self::DeviceRemove => "device.remove",
             Self::Timer => "timer",
             Self::History => "history",
             Self::Settings => "settings",
@@ -295,6 +311,10 @@ impl Verb {
             Self::React => "React",
             Self::Delete => "Delete",
             Self::Pin => "PinMessage",
+            Self::Star => "Star",
+            Self::Starred => "Starred",
+            Self::Devices => "Devices",
+            Self::DeviceRemove => "DeviceRemove",
             Self::Timer => "SetTimer",
             Self::History => "History",
             Self::Settings => "Settings",

@@ -1,5 +1,6 @@
 //! From a publish to a command, and from its outcome to an acknowledgement.
 
+use super::devices::Removal;
 use super::look::{Looked, Query};
 use super::replies::ReplyTo;
 use super::typing::Typing;
@@ -37,6 +38,8 @@ pub(super) enum Wish {
     Typing(u64, Typing),
     /// Something to be read at once.
     Look(LookUp),
+    /// A device to be taken out.
+    RemoveDevice(Removal),
 }
 
 /// A page of something that somebody asks for.
@@ -58,9 +61,14 @@ impl LookUp {
         Asked { command: Reject { caller, client_msg_id: None, refusal }.into(), token, reply_to }
     }
 
-    /// What is found, or why nothing is.
-    pub(super) fn look(&self, reader: &Reader, now_ms: u64) -> Result<Looked, Refusal> {
-        self.query.look(reader, &self.caller.user, now_ms)
+    /// What is found, or why nothing is; when these devices of the user are connected.
+    pub(super) fn look(
+        &self,
+        reader: &Reader,
+        now_ms: u64,
+        is_there: impl Fn(&DeviceId) -> bool,
+    ) -> Result<Looked, Refusal> {
+        self.query.look(reader, &self.caller.user, now_ms, is_there)
     }
 }
 
@@ -91,6 +99,9 @@ pub(super) fn wish(
             let reply_to = ReplyTo::of(&caller.user, caller.device.as_ref(), &message, request_id)?;
             Ok(match asks {
                 Asks::Command(command) => Wish::Command(Asked { command, token, reply_to }),
+                Asks::RemoveDevice(device) => {
+                    Wish::RemoveDevice(Removal { caller: caller.clone(), device, token, reply_to })
+                }
                 Asks::Look(query) => Wish::Look(LookUp { caller: caller.clone(), query, token, reply_to }),
             })
         }

@@ -152,6 +152,28 @@ impl Filling<'_> {
     }
 }
 
+/// One message, as its reader gets it; `None` where they do not see it, or it is no more.
+pub(super) fn one(
+    reader: &Reader,
+    user: &UserId,
+    sight: &Sight,
+    chat: &ChatName,
+    seq: Seq,
+) -> Result<Option<Bytes>, FetchError> {
+    let seen = sight.visible.iter().any(|range| range.contains(&seq.0));
+    if !seen || !sight.hidden(reader, user, chat, seq.0..=seq.0)?.is_empty() {
+        return Ok(None);
+    }
+    let log = names::conversation(&ConversationId::named_by(user, chat));
+    let entries = reader.read_log(&log, seq.0, 1, usize::MAX)?;
+    let Some((_, stored)) = entries.into_iter().find(|(found, _)| *found == seq.0) else { return Ok(None) };
+    let message = StoredMessage::decode(&stored)?;
+    if was_message(&message.content) || message.has_expired(sight.now_ms) {
+        return Ok(None);
+    }
+    shown(chat, user, seq, &stored, sight)
+}
+
 /// A message that something can be done to, without what it says; `None` where there is none of this number. One that is no more is one still.
 pub(super) fn original(
     reader: &Reader,

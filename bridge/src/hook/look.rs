@@ -2,15 +2,17 @@
 //! at a cost that follows what is asked for.
 
 use super::contacts::{self, ContactsAsked};
-use super::{history, sync};
+use super::{devices, history, starred, sync};
 use crate::sequencer::fetch::FetchError;
 use bytes::Bytes;
-use chasqui_proto::{ErrorCode, Refusal, UserId};
+use chasqui_proto::{DeviceId, ErrorCode, Refusal, UserId};
 use chasqui_storage::Reader;
 use prost::Message as _;
 
 /// The field of a `Reply` that holds a page of messages.
 const REPLY_MESSAGES: u32 = 19;
+/// The field of a `Reply` that holds devices.
+const REPLY_DEVICES: u32 = 23;
 /// The field of a `Reply` that holds a page of contacts.
 const REPLY_TIES: u32 = 30;
 /// The field of a `Reply` that holds a page of conversations.
@@ -25,6 +27,10 @@ pub(super) enum Query {
     Sync(sync::Query),
     /// A page of the user's contacts and of whom they block.
     Contacts(ContactsAsked),
+    /// A page of the messages that the user has marked.
+    Starred(starred::Query),
+    /// The user's devices.
+    Devices,
 }
 
 /// A page, as a `Reply` holds it.
@@ -41,8 +47,14 @@ pub(super) struct Looked {
 }
 
 impl Query {
-    /// Reads what is asked for.
-    pub(super) fn look(&self, reader: &Reader, user: &UserId, now_ms: u64) -> Result<Looked, Refusal> {
+    /// Reads what is asked for at a time in Unix milliseconds, when these devices of the user are connected.
+    pub(super) fn look(
+        &self,
+        reader: &Reader,
+        user: &UserId,
+        now_ms: u64,
+        is_there: impl Fn(&DeviceId) -> bool,
+    ) -> Result<Looked, Refusal> {
         let found = match self {
             Query::History(query) => history::read(reader, user, query, now_ms).map(|found| {
                 found.map(|page| Looked {
@@ -55,6 +67,14 @@ impl Query {
             Query::Contacts(asked) => contacts::read(reader, user, asked).map(|page| {
                 let items = page.ties.iter().map(|tie| tie.encode_to_vec().into()).collect();
                 Ok(Looked { field: REPLY_TIES, items, more: page.more, ..Looked::default() })
+            }),
+            Query::Starred(query) => starred::read(reader, user, query, now_ms).map(|page| {
+                let (items, next) = (page.messages, page.next);
+                Ok(Looked { field: REPLY_MESSAGES, items, more: !next.is_empty(), next })
+            }),
+            Query::Devices => devices::read(reader, user, is_there).map(|devices| {
+                let items = devices.iter().map(|device| device.encode_to_vec().into()).collect();
+                Ok(Looked { field: REPLY_DEVICES, items, ..Looked::default() })
             }),
             Query::Sync(query) => sync::read(reader, user, query, now_ms).map(|page| {
                 Ok(Looked {

@@ -12,6 +12,7 @@ mod chance;
 mod commands;
 mod connections;
 mod contacts;
+mod devices;
 mod expiry;
 mod grants;
 mod groups;
@@ -25,6 +26,7 @@ mod replies;
 mod sight;
 mod sink;
 mod sources;
+mod starred;
 mod sync;
 mod typing;
 mod users;
@@ -59,6 +61,7 @@ use chasqui_storage::clock::Clock;
 use chasqui_storage::{Batch, Poisoned, Reader};
 use commands::{LookUp, Wish};
 use connections::Connections;
+use devices::Removals;
 use grants::{GrantAll, Wanted, grant_other};
 use ops::origin_of;
 use parking_lot::{Mutex, RwLock};
@@ -94,6 +97,7 @@ pub struct ChatHook {
     asks: Asks,
     /// Messages whose time is over and that are being erased.
     expiring: Arc<AtomicUsize>,
+    removals: Arc<Removals>,
     open: Open,
     operators: Operators,
     access: LiveRules,
@@ -122,6 +126,7 @@ impl ChatHook {
             repeats: Repeats::default(),
             asks: Asks::default(),
             expiring: Arc::default(),
+            removals: Arc::default(),
             open,
             operators,
             access,
@@ -216,7 +221,9 @@ impl ChatHook {
 
     /// Gives a connection the page it asks for; what cannot be given is refused.
     fn look_up(&self, client: &Client, asked: LookUp) -> Option<commands::Asked> {
-        let page = match asked.look(&self.reader, self.now_ms()) {
+        let page = match asked
+            .look(&self.reader, self.now_ms(), |device| self.is_connected(&asked.caller.user, device))
+        {
             Ok(page) => page,
             Err(refusal) => return Some(asked.refused(refusal)),
         };
@@ -367,6 +374,7 @@ impl Hook for ChatHook {
                     None
                 }
                 Wish::Look(asked) => self.look_up(client, asked),
+                Wish::RemoveDevice(removal) => self.remove_device(client, removal),
             };
             let Some(commands::Asked { command, token, reply_to }) = asked else { continue };
             let token = match reply_to {

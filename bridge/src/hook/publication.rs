@@ -28,8 +28,9 @@ impl Publication {
                 let (asks, request_id) = verbs::read(reader, verb, json, payload, caller, random)?;
                 Ok(match asks {
                     Asks::Command(command) => Publication::Command(command),
+                    Asks::RemoveDevice(_) => return Err(ErrorCode::NotSupported.into()),
                     Asks::Look(query) => {
-                        let page = query.look(reader, &caller.user, now_ms)?;
+                        let page = query.look(reader, &caller.user, now_ms, |_| false)?;
                         Publication::Page(replies::page_reply(request_id, &page).into())
                     }
                 })

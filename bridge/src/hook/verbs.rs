@@ -3,10 +3,10 @@
 use super::contacts::ContactsAsked;
 use super::history::{self, Part};
 use super::look::Query;
-use super::{chance, sync};
+use super::{chance, starred, sync};
 use crate::machine::command::{
     Act, Caller, Deed, GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave,
-    GroupRemove, GroupRoles, Hide, InviteAction, NewSettings, NewText, Read, Role, SetChat, SetTies,
+    GroupRemove, GroupRoles, InviteAction, Keep, NewSettings, NewText, Note, Read, Role, SetChat, SetTies,
     SetTimer, SetUp, What,
 };
 use crate::machine::record::Audience;
@@ -17,7 +17,7 @@ use chasqui_proto::limits::{
     GROUP_NAME_MAX_BYTES, GROUP_PHOTO_MAX_BYTES, REACTION_MAX_BYTES, SEND_MAX_BYTES, TIMER_MAX_S,
 };
 use chasqui_proto::topic::Verb;
-use chasqui_proto::{ChatName, ConversationId, ErrorCode, GroupId, Refusal, Seq, UserId, json, v1};
+use chasqui_proto::{ChatName, ConversationId, DeviceId, ErrorCode, GroupId, Refusal, Seq, UserId, json, v1};
 use chasqui_storage::Reader;
 use prost::Message;
 use serde::de::DeserializeOwned;
@@ -28,6 +28,8 @@ pub(super) enum Asks {
     Command(Command),
     /// A page of something, which is read and changes nothing.
     Look(Query),
+    /// A device is to be taken out.
+    RemoveDevice(DeviceId),
 }
 
 impl<C: Into<Command>> From<C> for Asks {
@@ -84,7 +86,8 @@ pub(super) fn read(
                 let content = stored::deletion_content(Seq(seq)).into();
                 about(reader, caller, &conversation, seq, Deed::Delete, content)?.into()
             } else {
-                Hide { caller, chat: ChatName::parse(&conversation)?, seq: Seq(seq) }.into()
+                let chat = ChatName::parse(&conversation)?;
+                Keep { caller, chat, seq: Seq(seq), note: Note::Hidden }.into()
             };
             (asks, request_id)
         }
@@ -92,6 +95,25 @@ pub(super) fn read(
             let v1::PinMessage { conversation, seq, pinned, request_id } = payload.decode()?;
             let content = stored::pin_content(&v1::Pin { seq, pinned }).into();
             (about(reader, caller, &conversation, seq, Deed::Pin, content)?.into(), request_id)
+        }
+        Verb::Star => {
+            let v1::Star { conversation, seq, starred, request_id } = payload.decode()?;
+            let (chat, note) = (ChatName::parse(&conversation)?, Note::Starred(starred));
+            (Keep { caller, chat, seq: Seq(seq), note }.into(), request_id)
+        }
+        Verb::Starred => {
+            let v1::Starred { after, limit, request_id } = payload.decode()?;
+            (Asks::Look(Query::Starred(starred::Query { after, limit })), request_id)
+        }
+        Verb::Devices => {
+            let v1::Devices { request_id } = payload.decode()?;
+            (Asks::Look(Query::Devices), request_id)
+        }
+        Verb::DeviceRemove => {
+            let v1::DeviceRemove { device, request_id } = payload.decode()?;
+            let device =
+                DeviceId::parse(&device).map_err(|error| invalid(format!("device is no id: {error}")))?;
+            (Asks::RemoveDevice(device), request_id)
         }
         Verb::Timer => {
             let v1::SetTimer { conversation, seconds, request_id } = payload.decode()?;

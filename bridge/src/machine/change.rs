@@ -57,6 +57,8 @@ pub enum Change {
     ExpireAt { at_ms: u64, conversation: ConversationId, seq: Seq },
     /// The time of a message was over, and it is no more.
     Expired { at_ms: u64, conversation: ConversationId, seq: Seq },
+    /// A user of this life wants to find a message again, or no more.
+    StarMessage { owner: UserId, life: u32, chat: ChatName, seq: Seq, starred: bool },
     /// A conversation stands elsewhere in the list of a user's, which is by the [hour](hour_of) of the newest message.
     ListChat { user: UserId, chat: ChatName, from: Option<u32>, to: u32 },
     /// What a user reads is hidden, both ways, or is no more.
@@ -135,6 +137,7 @@ pub fn apply(records: &mut impl Records, change: &Change) {
         Change::EraseMessage { .. }
         | Change::EraseEntry { .. }
         | Change::HideMessage { .. }
+        | Change::StarMessage { .. }
         | Change::ExpireAt { .. }
         | Change::Expired { .. }
         | Change::ListChat { .. } => {}
@@ -235,6 +238,13 @@ impl Change {
                 put_number(out, u64::from(*life));
                 put_bytes(out, chat.to_string().as_bytes());
                 put_number(out, seq.0);
+            }
+            Change::StarMessage { owner, life, chat, seq, starred } => {
+                tagged(out, 24, owner);
+                put_number(out, u64::from(*life));
+                put_bytes(out, chat.to_string().as_bytes());
+                put_number(out, seq.0);
+                out.push(u8::from(*starred));
             }
             Change::SetTimer { conversation, seconds } => {
                 out.push(20);
@@ -389,6 +399,13 @@ impl Change {
                     _ => return None,
                 },
             },
+            24 => Change::StarMessage {
+                owner: user(input)?,
+                life: u32::try_from(input.number()?).ok()?,
+                chat: ChatName::parse(input.text()?).ok()?,
+                seq: Seq(input.number()?),
+                starred: input.byte().filter(|starred| *starred <= 1)? == 1,
+            },
             32 => Change::PutTie {
                 owner: user(input)?,
                 other: user(input)?,
@@ -514,6 +531,15 @@ mod tests {
             }),
             (direct.clone(), prop::option::of(arbitrary_shade().prop_map(Box::new)))
                 .prop_map(|(conversation, to)| Change::PutShade { conversation, to }),
+            (user(), any::<u32>(), group(), any::<(u64, bool)>()).prop_map(
+                |(owner, life, group, (seq, starred))| Change::StarMessage {
+                    owner,
+                    life,
+                    chat: ChatName::Group(group),
+                    seq: Seq(seq),
+                    starred
+                }
+            ),
             (direct.clone(), any::<u32>())
                 .prop_map(|(conversation, seconds)| Change::SetTimer { conversation, seconds }),
             (any::<u64>(), direct.clone(), any::<u64>()).prop_map(|(at_ms, conversation, seq)| {

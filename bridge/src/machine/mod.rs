@@ -139,7 +139,7 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::Act(act) => act.decide(view, env),
         Command::SetTimer(timer) => timer.decide(view, env),
         Command::Expire(expire) => expire.decide(view, env),
-        Command::Hide(hide) => hide.decide(view, env),
+        Command::Keep(keep) => keep.decide(view, env),
         Command::GroupCreate(create) => create.decide(view, env),
         Command::GroupEdit(edit) => edit.decide(view, env),
         Command::GroupAdd(add) => add.decide(view, env),

@@ -77,10 +77,23 @@ pub(super) fn fate_record(conversation: &ConversationId, seq: Seq) -> RecordKey 
     RecordKey::record(&name)
 }
 
-/// That a user does not see a message any more, among all of these of a conversation in the order of their numbers.
+/// That a user does not see a message any more, or has marked it, among all of these of a conversation in the order of their numbers.
 pub fn hidden(owner: &UserId, life: u32, chat: &ChatName, seq: Seq) -> SmallVec<[u8; 96]> {
     let (life, seq) = (life.to_be_bytes(), seq.0.to_be_bytes());
     joined(&[owner.as_bytes(), b"/", &life, chat.to_string().as_bytes(), b"\0", &seq])
+}
+
+/// What the names of [`hidden`] messages of a user begin with.
+pub fn hidden_of(owner: &UserId, life: u32) -> SmallVec<[u8; 96]> {
+    joined(&[owner.as_bytes(), b"/", &life.to_be_bytes()])
+}
+
+/// The conversation and the number of a message that [`hidden`] names.
+pub fn parse_hidden(owner: &UserId, name: &[u8]) -> Option<(ChatName, Seq)> {
+    let rest = name.strip_prefix(owner.as_bytes())?.strip_prefix(b"/")?.get(4..)?;
+    let (chat, seq) = rest.split_last_chunk()?;
+    let chat = ChatName::parse(std::str::from_utf8(chat.strip_suffix(b"\0")?).ok()?).ok()?;
+    Some((chat, Seq(u64::from_be_bytes(*seq))))
 }
 
 /// The number of a message that [`hidden`] names.
@@ -170,6 +183,8 @@ mod tests {
         let name = hidden(&alice, 1, &chat, Seq(3));
         assert_eq!(&name[..], b"alice/\0\0\0\x01g/hikers\0\0\0\0\0\0\0\0\x03");
         assert_eq!(hidden_seq(&name), Some(Seq(3)));
+        assert_eq!(parse_hidden(&alice, &name), Some((chat.clone(), Seq(3))));
+        assert!(name.starts_with(&hidden_of(&alice, 1)));
         let name = expiry(2, &direct, Seq(3));
         assert_eq!(&name[..], b"\0\0\0\0\0\0\0\x02d/alice/bob\0\0\0\0\0\0\0\0\x03");
         assert_eq!(parse_expiry(&name), Some((2, direct.clone(), Seq(3))));

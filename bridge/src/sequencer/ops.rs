@@ -38,6 +38,14 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
         Change::HideMessage { owner, life, chat, seq } => {
             batch.ordered_put(space::HIDDEN, &names::hidden(owner, *life, chat, *seq), &[]);
         }
+        Change::StarMessage { owner, life, chat, seq, starred } => {
+            let name = names::hidden(owner, *life, chat, *seq);
+            if *starred {
+                batch.ordered_put(space::STARRED, &name, &[]);
+            } else {
+                batch.ordered_remove(space::STARRED, &name);
+            }
+        }
         Change::ExpireAt { at_ms, conversation, seq } => {
             batch.ordered_put(space::EXPIRIES, &names::expiry(*at_ms, conversation, *seq), &[]);
         }

@@ -16,6 +16,8 @@ pub(crate) const RETAINED_EXPIRIES: u8 = 6;
 pub(crate) const CHATS: u8 = 8;
 /// Messages that users have taken away for themselves, by user, conversation and number.
 pub(crate) const HIDDEN: u8 = 9;
+/// Messages that users have marked, named in the same way.
+pub(crate) const STARRED: u8 = 11;
 /// When the time of messages is over: by Unix milliseconds, conversation and number.
 pub(crate) const EXPIRIES: u8 = 10;
 /// What users are to each other, by both: written by the sequencer.

@@ -41,6 +41,17 @@ fn asks(verb: Verb, group: &str, as_json: bool) -> Vec<u8> {
         Verb::Pin => {
             encoded(&v1::PinMessage { conversation: chat(), seq: 2, pinned: as_json, request_id }, as_json)
         }
+        Verb::Star => {
+            let star = v1::Star { conversation: chat(), seq: 2, starred: true, request_id };
+            encoded(&star, as_json)
+        }
+        Verb::Starred => encoded(&v1::Starred { request_id, ..v1::Starred::default() }, as_json),
+        Verb::Devices => encoded(&v1::Devices { request_id }, as_json),
+        // She has two, for this.
+        Verb::DeviceRemove => {
+            let device = if as_json { "old-2" } else { "old-1" }.to_owned();
+            encoded(&v1::DeviceRemove { device, request_id }, as_json)
+        }
         Verb::Timer => {
             let seconds = 60 + u32::from(as_json);
             encoded(&v1::SetTimer { conversation: chat(), seconds, request_id }, as_json)
@@ -103,6 +114,9 @@ async fn every_verb_is_understood_in_both_encodings_and_answered_in_the_same() {
         alice.subscribe(&[("u/alice/d/asks/reply", QoS::AtMostOnce)]).await;
         let mut as_json_too = service.connect(&user(version, "alice", "json")).await;
         as_json_too.subscribe(&[("json/u/alice/d/json/reply", QoS::AtMostOnce)]).await;
+        for device in ["old-1", "old-2"] {
+            service.device(version, "alice", device).await.disconnect().await;
+        }
         alice.tell("bob", "one").await;
         service.publisher(version, "bob").await.tell("alice", "two").await;
         for verb in Verb::ALL {
@@ -140,13 +154,16 @@ async fn every_verb_is_understood_in_both_encodings_and_answered_in_the_same() {
             assert_eq!(first.invite.len(), second.invite.len(), "{}", verb.name());
             assert_eq!(first.messages.is_empty(), second.messages.is_empty(), "{}", verb.name());
             assert_eq!(first.chats.is_empty(), second.chats.is_empty(), "{}", verb.name());
-            let says_more = !first.chats.is_empty()
+            let says_more = !first.devices.is_empty()
+                || !first.chats.is_empty()
                 || first.group.is_some()
                 || !first.invite.is_empty()
                 || !first.messages.is_empty();
             let asks_for_more = matches!(
                 verb,
                 Verb::History
+                    | Verb::Starred
+                    | Verb::Devices
                     | Verb::Sync
                     | Verb::GroupCreate
                     | Verb::GroupInvite

@@ -69,6 +69,7 @@ fn asks(row: &str, group: &str, secret: &str) -> (String, Vec<u8>) {
         "do/pin" => {
             v1::PinMessage { conversation: chat, seq: 2, pinned: true, request_id: 0 }.encode_to_vec()
         }
+        "do/star" => v1::Star { conversation: chat, seq: 2, starred: true, request_id: 0 }.encode_to_vec(),
         "do/timer" => v1::SetTimer { conversation: chat, seconds: 60, request_id: 0 }.encode_to_vec(),
         "do/history" => v1::History { conversation: chat, ..v1::History::default() }.encode_to_vec(),
         "do/group.update" => {
@@ -144,7 +145,7 @@ async fn everybody_may_what_the_table_says_and_nothing_else() {
                 if silent || says_yes(cell, least) {
                     assert_eq!(ack.reason, ReasonCode::Success, "{what}: {:?}", reason_of(&ack));
                 } else {
-                    let about = ["read", "played", "history", "chat", "oneself"];
+                    let about = ["read", "played", "history", "chat", "oneself", "star"];
                     let expected = if about.iter().any(|verb| row.contains(verb)) {
                         "NO_SUCH_MESSAGE: "
                     } else {
@@ -156,5 +157,5 @@ async fn everybody_may_what_the_table_says_and_nothing_else() {
             }
         }
     }
-    assert_eq!(cases, 22 * 2 * 4, "the table has the rows it had");
+    assert_eq!(cases, 23 * 2 * 4, "the table has the rows it had");
 }

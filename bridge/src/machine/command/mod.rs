@@ -11,7 +11,7 @@ mod delivered;
 mod expire;
 mod group;
 mod heads;
-mod hide;
+mod keep;
 mod own;
 mod pair;
 mod read;
@@ -34,7 +34,7 @@ pub use group::{
     InviteAction, NewSettings, NewText, Role,
 };
 pub use heads::Heads;
-pub use hide::Hide;
+pub use keep::{Keep, Note};
 pub use read::Read;
 pub use reject::Reject;
 pub use send::Send;
@@ -57,7 +57,7 @@ pub enum Command {
     CreateUser(CreateUser),
     RemoveUser(RemoveUser),
     Act(Box<Act>),
-    Hide(Hide),
+    Keep(Keep),
     SetTimer(SetTimer),
     Expire(Box<Expire>),
     SetUp(SetUp),
@@ -211,7 +211,7 @@ macro_rules! into_command {
 into_command!(Send, Delivered, Read, Reject, Attach, Detach, Heads, CreateUser, RemoveUser);
 into_command!(
     SetUp,
-    Hide,
+    Keep,
     SetTimer,
     GroupAdd,
     GroupRemove,

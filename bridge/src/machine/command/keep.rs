@@ -1,4 +1,4 @@
-//! `Hide`: a user takes a message away for themselves.
+//! `Keep`: a user notes something about a message for themselves: that they do not want to see it any more, or that they want to find it again.
 
 use super::group::Scene;
 use super::reject::refuse;
@@ -6,18 +6,29 @@ use super::{Caller, Decision, Missing, View, own};
 use crate::machine::{Change, Env, Outcome};
 use chasqui_proto::{ChatName, ErrorCode, Seq, v1};
 
-/// A user does not want to see a message any more, on any of their devices. Others see it as before.
+/// A user notes something about a message, for all their devices. Nobody else learns of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hide {
+pub struct Keep {
     /// Who.
     pub caller: Caller,
     /// The conversation, as they name it.
     pub chat: ChatName,
     /// The message's number.
     pub seq: Seq,
+    /// What.
+    pub note: Note,
 }
 
-impl Hide {
+/// What a user notes about a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// They do not want to see it any more.
+    Hidden,
+    /// They want to find it again, or no more.
+    Starred(bool),
+}
+
+impl Keep {
     pub(crate) fn decide(&self, view: &impl View, env: &Env) -> Result<Decision, Missing> {
         let me = &self.caller.user;
         let mut missing = Missing::default();
@@ -35,15 +46,20 @@ impl Hide {
         if !seen || self.seq == Seq::NONE || self.seq > newest {
             return refuse(view, &self.caller, None, ErrorCode::NoSuchMessage.into());
         }
-        let (owner, chat) = (me.clone(), self.chat.clone());
-        let mut changes = vec![Change::HideMessage { owner, life: user.lives, chat, seq: self.seq }];
-        let news = v1::Delete {
-            conversation: self.chat.to_string(),
-            seq: self.seq.0,
-            for_everyone: false,
-            request_id: 0,
+        let (owner, life, chat, seq) = (me.clone(), user.lives, self.chat.clone(), self.seq);
+        let (conversation, number) = (self.chat.to_string(), self.seq.0);
+        let (change, news) = match self.note {
+            Note::Hidden => {
+                let news = v1::Delete { conversation, seq: number, for_everyone: false, request_id: 0 };
+                (Change::HideMessage { owner, life, chat, seq }, v1::event::Event::Delete(news))
+            }
+            Note::Starred(starred) => {
+                let news = v1::Star { conversation, seq: number, starred, request_id: 0 };
+                (Change::StarMessage { owner, life, chat, seq, starred }, v1::event::Event::Star(news))
+            }
         };
-        changes.extend(own::tell_others(&self.caller, user, v1::event::Event::Delete(news)));
+        let mut changes = vec![change];
+        changes.extend(own::tell_others(&self.caller, user, news));
         Ok(Decision { changes, outcome: Outcome::Done })
     }
 }
@@ -60,8 +76,8 @@ mod tests {
     use bytes::Bytes;
     use chasqui_proto::GroupId;
 
-    fn hide(by: &str, on: ChatName, seq: u64) -> Hide {
-        Hide { caller: caller(by, "phone"), chat: on, seq: Seq(seq) }
+    fn hide(by: &str, on: ChatName, seq: u64) -> Keep {
+        Keep { caller: caller(by, "phone"), chat: on, seq: Seq(seq), note: Note::Hidden }
     }
 
     /// alice has two devices, has exchanged ten messages with bob, and was in a group of his.
@@ -91,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hers_to_see_is_hers_to_take_away() {
+    fn what_is_hers_to_see_is_hers_to_take_away_or_to_mark() {
         let group = || ChatName::Group(GroupId::parse("hikers").unwrap());
         let rows = [
             ("the first", hide("alice", chat("bob"), 1), true),
@@ -103,15 +119,17 @@ mod tests {
             ("one of a group somebody else is in", hide("carol", group(), 1), false),
         ];
         for (what, command, expected) in rows {
-            let mut memory = memory();
-            let decision = act(&mut memory, command, &env());
-            assert_eq!(decision.outcome == Outcome::Done, expected, "{what}");
-            if expected {
-                assert_eq!(inbox_entries(&decision, "alice").len(), 1, "{what}: her laptop is told");
-                assert!(inbox_entries(&decision, "bob").is_empty(), "{what}: nobody else");
-            } else {
-                assert_eq!(refused(&decision.outcome).0.code, ErrorCode::NoSuchMessage, "{what}");
-                assert!(is_quiet(&decision), "{what}");
+            for note in [Note::Hidden, Note::Starred(true), Note::Starred(false)] {
+                let mut memory = memory();
+                let decision = act(&mut memory, Keep { note, ..command.clone() }, &env());
+                assert_eq!(decision.outcome == Outcome::Done, expected, "{what}");
+                if expected {
+                    assert_eq!(inbox_entries(&decision, "alice").len(), 1, "{what}: her laptop is told");
+                    assert!(inbox_entries(&decision, "bob").is_empty(), "{what}: nobody else");
+                } else {
+                    assert_eq!(refused(&decision.outcome).0.code, ErrorCode::NoSuchMessage, "{what}");
+                    assert!(is_quiet(&decision), "{what}");
+                }
             }
         }
     }
