@@ -70,7 +70,7 @@ impl Act {
             return self.refuse(view, refusal);
         }
         let seq = conversation.head.next();
-        let time_ms = env.now_ms.max(conversation.last_time_ms);
+        let time_ms = env.now_ms.max(conversation.last_time_ms).max(user.since_ms).max(peer.since_ms);
         let to_self = me == peer_id;
         let message = NewMessage {
             chat: &self.chat,
