@@ -1,5 +1,6 @@
 //! Who takes part in a run: users and their devices, drawn from the seed.
 
+use crate::device::GROUP;
 use chasqui_broker::codec::Version;
 use chasqui_testkit::history::{Conversation, Device};
 use rand::RngExt;
@@ -26,12 +27,28 @@ pub(crate) struct Part {
     pub(crate) plain_in: u32,
     /// It reads what is published there.
     pub(crate) follows: bool,
+    /// What it has to do with the group.
+    pub(crate) in_group: InGroup,
+    /// It edits messages, and answers them with signs, one in so many times; 0 for never.
+    pub(crate) acts_in: u32,
+}
+
+/// What a device has to do with the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InGroup {
+    /// Nothing; there may be none.
+    Never,
+    /// Its user may be a member: it writes there, and leaves now and then.
+    Maybe,
+    /// It founds it, and says who is in it.
+    Founds,
 }
 
 /// Draws two to four users with one to three devices each.
 pub(crate) fn draw(rng: &mut SmallRng) -> Vec<Part> {
     let users = &USERS[..rng.random_range(2..=USERS.len())];
-    let mut parts = Vec::new();
+    let has_group = rng.random_bool(0.6);
+    let mut parts: Vec<Part> = Vec::new();
     for user in users {
         let peers: Vec<Arc<str>> =
             users.iter().filter(|peer| *peer != user).map(|peer| Arc::from(*peer)).collect();
@@ -48,6 +65,12 @@ pub(crate) fn draw(rng: &mut SmallRng) -> Vec<Part> {
                 acks_backwards: rng.random_bool(0.2),
                 plain_in: if rng.random_bool(0.5) { rng.random_range(2..=4) } else { 0 },
                 follows: rng.random_bool(0.4),
+                in_group: match (has_group && writes, parts.is_empty()) {
+                    (false, _) => InGroup::Never,
+                    (true, true) => InGroup::Founds,
+                    (true, false) => InGroup::Maybe,
+                },
+                acts_in: if rng.random_bool(0.5) { rng.random_range(4..=10) } else { 0 },
             });
         }
     }
@@ -62,5 +85,6 @@ pub(crate) fn conversations(parts: &[Part]) -> Vec<Conversation> {
         .iter()
         .enumerate()
         .flat_map(|(index, one)| users[index + 1..].iter().map(move |other| Conversation::of(one, other)));
-    pairs.collect()
+    let group = parts.iter().any(|part| part.in_group == InGroup::Founds).then(|| Conversation::group(GROUP));
+    pairs.chain(group).collect()
 }

@@ -3,7 +3,9 @@
 //! Its outbox and what it has said to have read outlive its own death, as they would on a phone's disk; its connection does not. What
 //! was not acknowledged is sent again on the next connection, in order and under the same ids.
 
+pub(crate) mod content;
 mod reading;
+mod writing;
 
 use crate::cast::Part;
 use crate::notes::Notes;
@@ -21,6 +23,8 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+pub(crate) use writing::GROUP;
+use writing::Known;
 
 /// Where plain messages go, and the filter that gets them all.
 const PLAIN: &str = "plain/";
@@ -30,7 +34,13 @@ const ALL_PLAIN: &str = "plain/#";
 #[derive(Clone, Debug)]
 enum What {
     Chat(Conversation),
-    Plain { retain: bool },
+    /// Something is done to a message.
+    Act(Conversation),
+    /// Something is done about a group.
+    Govern,
+    Plain {
+        retain: bool,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +105,7 @@ pub(crate) struct Client {
     outbox: VecDeque<Outgoing>,
     /// How far its user has seen each conversation, and what of that is to be said as read.
     newest: BTreeMap<Conversation, u64>,
+    known: VecDeque<Known>,
     to_say: BTreeMap<Conversation, u64>,
 }
 
@@ -108,6 +119,7 @@ impl Client {
             composed: 0,
             outbox: VecDeque::new(),
             newest: BTreeMap::new(),
+            known: VecDeque::new(),
             to_say: BTreeMap::new(),
         }
     }
@@ -233,6 +245,14 @@ impl Client {
                 notes.event(Event::Sent { device, conversation: conversation.clone(), id });
                 false
             }
+            What::Act(conversation) => {
+                notes.event(Event::Acted { device, conversation: conversation.clone(), id });
+                false
+            }
+            What::Govern => {
+                notes.say(|| format!("{device} publishes {} to {}", message.id, message.topic));
+                false
+            }
             What::Plain { retain } => {
                 let topic = Arc::clone(&message.topic);
                 notes.event(Event::Published { device, topic, id, retain: *retain });
@@ -252,29 +272,6 @@ impl Client {
         connection.in_flight += 1;
         connection.asked.push_back((packet_id, Asked::Message));
         true
-    }
-
-    fn compose(&mut self, rng: &mut SmallRng) -> Outgoing {
-        self.composed += 1;
-        let number = self.composed;
-        let device = &self.part.device;
-        let id: MessageId = format!("{}-{}-{number}", device.user, device.id).into();
-        // Small ones lie in the inboxes, large ones in the conversation.
-        let room = if rng.random_ratio(1, 5) { rng.random_range(200..1_500) } else { rng.random_range(0..9) };
-        let text = format!("{id} {}", "x".repeat(room));
-        if self.part.plain_in > 0 && rng.random_ratio(1, self.part.plain_in) {
-            let topic = format!("{PLAIN}{}/{}", device.user, device.id).into();
-            let what = What::Plain { retain: rng.random() };
-            return Outgoing { id, what, topic, payload: text.into_bytes(), attempts: 0 };
-        }
-        let to = &self.part.writes_to[number as usize % self.part.writes_to.len()];
-        let body = v1::Body { kind: Some(v1::body::Kind::Text(text)) };
-        // At most 16 bytes: the user is known anyway.
-        let client_msg_id = format!("{}-{number}", device.id).into_bytes().into();
-        let send = v1::Send { client_msg_id, body: Some(body), ..v1::Send::default() };
-        let what = What::Chat(Conversation::of(&device.user, to));
-        let topic = format!("u/{to}/send").into();
-        Outgoing { id, what, topic, payload: send.encode_to_vec(), attempts: 0 }
     }
 
     /// Acknowledges so many of the deliveries that came.
@@ -323,7 +320,7 @@ impl Client {
             return false;
         };
         let device = self.part.device.clone();
-        let chat = format!("u/{}", conversation.peer_of(&device.user));
+        let chat = conversation.name_for(&device.user);
         let read = v1::Read { conversation: chat, up_to_seq: up_to, ..v1::Read::default() };
         notes.event(Event::SaidRead { device, conversation: conversation.clone(), up_to });
         let packet_id = connection.packet_id();

@@ -39,6 +39,14 @@ seen! {
     delivered_again,
     /// Receipts.
     receipts,
+    /// Deliveries of what was said or happened in a group.
+    in_groups,
+    /// Deliveries of changes of a group.
+    changes,
+    /// Deliveries of edits and reactions.
+    acts,
+    /// What was refused: to who was no member.
+    refused,
     /// Messages on plain topics that were acknowledged.
     plain_acknowledged,
     /// Deliveries of these.

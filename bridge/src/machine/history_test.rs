@@ -498,8 +498,9 @@ proptest! {
                 _ => None,
             };
             if let (Some((id, to)), Outcome::Accepted { .. }) = (sent, &decision.outcome) {
-                let names = [step.user, step.device, to].map(str::to_owned);
-                let [from, on, to] = names;
+                // Who comes later under the name sends something else.
+                let from = format!("{}, {}", step.user, memory.user(step.user).lives);
+                let [on, to] = [step.device, to].map(str::to_owned);
                 let first = told.accepted.entry((from, on, to, id)).or_insert(decision.outcome.clone());
                 prop_assert_eq!(first, &decision.outcome, "a retry gets the first answer");
             }

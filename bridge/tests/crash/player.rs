@@ -2,7 +2,7 @@
 //! same ids, and records all it does and sees.
 
 use super::wire::Wire;
-use super::world::{Part, Phase, World};
+use super::world::{Does, GROUP, Part, Phase, World, named};
 use chasqui_broker::codec::client::ServerPacket;
 use chasqui_broker::codec::{Ack, PacketId, Publish, ReasonCode};
 use chasqui_proto::{SEQ_PROPERTY, v1};
@@ -22,6 +22,8 @@ use std::time::Duration;
 const READS_EVERY: usize = 25;
 /// After so many deliveries, at most, one that leaves does so.
 const STAYS: usize = 400;
+/// Of those who edit and react, one in so many publishes does.
+const ACTS_IN: u32 = 12;
 /// A server that does not answer yet is tried again after this.
 const RETRY: Duration = Duration::from_millis(2);
 
@@ -31,6 +33,24 @@ struct Outgoing {
     topic: String,
     payload: Vec<u8>,
     attempts: usize,
+    what: What,
+}
+
+/// What it is that goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Message,
+    /// An edit, or a sign: done again, it is there again.
+    Act,
+    /// It makes the group.
+    Group,
+}
+
+/// A message that something can be done to.
+struct Known {
+    conversation: Conversation,
+    seq: u64,
+    own: bool,
 }
 
 /// What a PUBACK is for.
@@ -64,6 +84,10 @@ pub(crate) struct Player {
     connected: bool,
     subscribed: bool,
     seen: HashSet<MessageId>,
+    /// It knows that there is a group.
+    in_group: bool,
+    /// The last message that it has seen, or sent.
+    known: Option<Known>,
     /// The newest number of each conversation, and how many deliveries until it is said to be read.
     newest: HashMap<Conversation, u64>,
     until_read: usize,
@@ -84,6 +108,8 @@ impl Player {
             connected: false,
             subscribed: false,
             seen: HashSet::new(),
+            in_group: false,
+            known: None,
             newest: HashMap::new(),
             until_read: READS_EVERY,
             until_leaving: STAYS,
@@ -197,7 +223,11 @@ impl Player {
             let message = &mut self.unacknowledged[self.in_flight];
             let (device, conversation, id) =
                 (self.device.clone(), message.conversation.clone(), message.id.clone());
-            world.history.record(Event::Sent { device, conversation, id });
+            match message.what {
+                What::Message => world.history.record(Event::Sent { device, conversation, id }),
+                What::Act => world.history.record(Event::Acted { device, conversation, id }),
+                What::Group => {}
+            }
             let packet_id = wire.publish(&message.topic, &message.payload, message.attempts > 0);
             message.attempts += 1;
             self.in_flight += 1;
@@ -208,7 +238,16 @@ impl Player {
 
     fn compose(&mut self) {
         self.written += 1;
-        let to = self.part.writes_to[self.written as usize % self.part.writes_to.len()];
+        if self.part.does == Does::Founds && self.written == 1 {
+            return self.found();
+        }
+        if self.part.does >= Does::Acts && self.rng.random_ratio(1, ACTS_IN) && self.act() {
+            return;
+        }
+        let mut to = self.part.writes_to[self.written as usize % self.part.writes_to.len()];
+        if to == GROUP && !self.in_group {
+            to = self.part.writes_to[0];
+        }
         let id: MessageId = format!("{}-{}-{}", self.part.user, self.part.id, self.written).into();
         // Small ones lie in the inboxes, large ones in the conversation.
         let room = if self.rng.random_ratio(1, 4) { self.rng.random_range(0..2_000) } else { 8 };
@@ -216,15 +255,44 @@ impl Player {
         // At most 16 bytes: the user is known anyway.
         let client_msg_id = format!("{}-{}", self.part.id, self.written).into_bytes().into();
         let send = v1::Send { client_msg_id, body: Some(body), ..v1::Send::default() };
-        let conversation = Conversation::of(self.part.user, to);
-        let topic = format!("u/{to}/send");
-        self.unacknowledged.push_back(Outgoing {
-            id,
-            conversation,
-            topic,
-            payload: send.encode_to_vec(),
-            attempts: 0,
-        });
+        let conversation = named(self.part.user, to);
+        let topic = format!("{}/send", conversation.name_for(self.part.user));
+        let payload = send.encode_to_vec();
+        self.put(Outgoing { id, conversation, topic, payload, attempts: 0, what: What::Message });
+    }
+
+    /// The last message is edited, or answered with a sign; false if there is none.
+    fn act(&mut self) -> bool {
+        let Some(Known { conversation, seq, own }) = self.known.take() else { return false };
+        let id: MessageId = format!("{}-{}-{}", self.part.user, self.part.id, self.written).into();
+        let name = conversation.name_for(self.part.user);
+        let (topic, payload) = if own {
+            let body = Some(v1::Body { kind: Some(v1::body::Kind::Text(format!("{id} again"))) });
+            let edit = v1::Edit { conversation: name, seq, body, ..v1::Edit::default() };
+            ("do/edit".to_owned(), edit.encode_to_vec())
+        } else {
+            let react = v1::React { conversation: name, seq, emoji: id.to_string(), request_id: 0 };
+            ("do/react".to_owned(), react.encode_to_vec())
+        };
+        self.put(Outgoing { id, conversation, topic, payload, attempts: 0, what: What::Act });
+        true
+    }
+
+    /// All users are to be in a group. Said again, it makes no second one.
+    fn found(&mut self) {
+        let create = v1::GroupCreate {
+            group: GROUP.trim_start_matches("g/").to_owned(),
+            name: "Hikers".to_owned(),
+            members: vec!["bob".to_owned(), "carol".to_owned()],
+            ..v1::GroupCreate::default()
+        };
+        let (id, conversation) = ("created".into(), named(self.part.user, GROUP));
+        let (topic, payload) = ("do/group.create".to_owned(), create.encode_to_vec());
+        self.put(Outgoing { id, conversation, topic, payload, attempts: 0, what: What::Group });
+    }
+
+    fn put(&mut self, message: Outgoing) {
+        self.unacknowledged.push_back(message);
         let (device, open) = (self.device.clone(), self.unacknowledged.len());
         self.world.tally.send_if_modified(|tally| {
             tally.open.insert(device, open);
@@ -271,8 +339,8 @@ impl Player {
         let which = self.rng.random_range(0..self.newest.len());
         let Some((conversation, up_to)) = self.newest.iter().nth(which) else { return };
         let (conversation, up_to) = (conversation.clone(), *up_to);
-        let peer = conversation.peer_of(self.part.user);
-        let read = v1::Read { conversation: format!("u/{peer}"), up_to_seq: up_to, ..v1::Read::default() };
+        let chat = conversation.name_for(self.part.user);
+        let read = v1::Read { conversation: chat, up_to_seq: up_to, ..v1::Read::default() };
         let device = self.device.clone();
         self.world.history.record(Event::SaidRead { device, conversation: conversation.clone(), up_to });
         let packet_id = wire.publish("do/read", &read.encode_to_vec(), false);
@@ -297,7 +365,19 @@ impl Player {
                     .as_ref()
                     .and_then(|properties| properties.user_properties.get(SEQ_PROPERTY)?.parse().ok());
                 let (open, id) = (self.unacknowledged.len(), message.id);
-                self.world.history.record(Event::Acknowledged { device: device.clone(), id, seq });
+                if message.what != What::Group {
+                    self.world.history.record(Event::Acknowledged { device: device.clone(), id, seq });
+                }
+                if message.what != What::Message {
+                    self.world.tally.send_modify(|tally| {
+                        tally.open.insert(device, open);
+                    });
+                    return Ok(());
+                }
+                if let Some(seq) = seq {
+                    let conversation = message.conversation.clone();
+                    self.known = Some(Known { conversation, seq, own: true });
+                }
                 self.world.acknowledged.send_modify(|count| *count += 1);
                 self.world.tally.send_modify(|tally| {
                     tally.open.insert(device.clone(), open);
@@ -327,16 +407,23 @@ impl Player {
             Some(v1::event::Event::Chat(_)) => return,
             other => panic!("nothing was to end: {other:?}"),
         };
-        let peer = message.conversation.strip_prefix("u/").expect("a direct conversation");
-        let conversation = Conversation::of(self.part.user, peer);
+        let conversation = named(self.part.user, &message.conversation);
         let (position, seq) = (event.position, message.seq);
-        let id: MessageId = match message.body.and_then(|body| body.kind) {
+        let is_said = message.change.is_none() && message.edit.is_none() && message.reaction.is_none();
+        let edited = message.edit.and_then(|edit| edit.body);
+        let id: MessageId = match message.body.or(edited).and_then(|body| body.kind) {
+            None if message.change.is_some() => "created".into(),
+            None if message.reaction.is_some() => message.reaction.unwrap_or_default().emoji.into(),
             Some(v1::body::Kind::Text(text)) => text.split(' ').next().unwrap_or_default().into(),
             // The number of what this device sent itself.
             None => format!("{}-{}", self.part.user, String::from_utf8_lossy(&message.client_msg_id)).into(),
             Some(other) => panic!("nobody sent {other:?}"),
         };
         let device = self.device.clone();
+        self.in_group |= message.change.is_some();
+        if is_said {
+            self.known = Some(Known { conversation: conversation.clone(), seq, own: false });
+        }
         let own = id.starts_with(&format!("{}-{}-", self.part.user, self.part.id));
         self.world.history.record(Event::Delivered {
             device: device.clone(),
@@ -352,14 +439,18 @@ impl Player {
         *newest = (*newest).max(seq);
         let first = self.seen.insert(id);
         // Left out where it is the other side.
-        let sender =
-            if message.sender.is_empty() { conversation.peer_of(self.part.user) } else { &*message.sender };
-        let sender = super::world::CAST.iter().find(|part| *part.user == *sender);
+        let sender = if message.sender.is_empty() {
+            conversation.peer_of(self.part.user)
+        } else {
+            Some(&*message.sender)
+        };
+        let sender = super::world::CAST.iter().find(|part| Some(part.user) == sender);
         self.world.tally.send_modify(|tally| {
-            if first && !own {
+            if first && !own && is_said {
                 *tally.got.entry((conversation.clone(), device)).or_default() += 1;
             }
-            if let Some(sender) = sender {
+            // Of what is no message nobody is told that it was delivered.
+            if let Some(sender) = sender.filter(|_| is_said) {
                 let newest = tally.newest.entry((conversation, sender.user)).or_default();
                 *newest = (*newest).max(seq);
             }
@@ -369,8 +460,12 @@ impl Player {
     fn told(&mut self, publish: &Publish) {
         let receipt = v1::Receipt::decode(publish.payload.clone()).expect("a Receipt");
         // The topic says of which conversation it is.
-        let (_, peer) = publish.topic.split_once("/receipts/u/").expect("a direct conversation");
-        let conversation = Conversation::of(self.part.user, peer);
+        let (_, chat) = publish.topic.split_once("/receipts/").expect("a conversation");
+        let conversation = named(self.part.user, chat);
+        for v1::MemberReceipt { user, delivered, read, .. } in receipt.members {
+            let (device, conversation, member) = (self.device.clone(), conversation.clone(), user.into());
+            self.world.history.record(Event::MemberReceipt { device, conversation, member, delivered, read });
+        }
         let (delivered, read) = (receipt.delivered, receipt.read);
         let device = self.device.clone();
         self.world.history.record(Event::Receipt {

@@ -13,13 +13,23 @@ use std::time::Duration;
 use tokio::sync::{RwLock, watch};
 use tokio::task::JoinSet;
 
+/// What a client does beside writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Does {
+    Nothing,
+    /// It edits what it said, and answers others' messages with signs.
+    Acts,
+    /// The same; and it makes the group, of all users, before it writes anything else.
+    Founds,
+}
+
 /// One client of the cast.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
     pub(crate) user: &'static str,
     pub(crate) id: &'static str,
     pub(crate) version: Version,
-    /// Whom it writes to, in turn.
+    /// Whom it writes to, in turn: users, and the group once it knows that there is one.
     pub(crate) writes_to: &'static [&'static str],
     /// So many of its messages are unacknowledged at most.
     pub(crate) window: usize,
@@ -27,6 +37,8 @@ pub(crate) struct Part {
     pub(crate) acks_backwards: bool,
     /// It leaves in good order and comes back, again and again.
     pub(crate) leaves: bool,
+    /// What it does beside writing.
+    pub(crate) does: Does,
     /// It subscribes at the beginning and is not there until the end: the catch-up reader.
     pub(crate) absent: bool,
 }
@@ -41,6 +53,7 @@ impl Part {
             window: 0,
             acks_backwards: false,
             leaves: false,
+            does: Does::Nothing,
             absent: false,
         }
     }
@@ -56,22 +69,42 @@ impl Part {
 
 /// Who plays: writers, readers and watchers of receipts in both versions, and one for each user who was away all the time.
 pub(crate) const CAST: &[Part] = &[
-    Part::reader("alice", "laptop", Version::V5).writer(&["bob", "carol"], 16),
+    Part {
+        does: Does::Founds,
+        ..Part::reader("alice", "laptop", Version::V5).writer(&["bob", "carol", GROUP], 16)
+    },
     Part::reader("alice", "tablet", Version::V311).writer(&["bob"], 8),
     Part { absent: true, ..Part::reader("alice", "attic", Version::V5) },
     Part { acks_backwards: true, ..Part::reader("bob", "phone", Version::V311).writer(&["alice"], 4) },
     Part { leaves: true, ..Part::reader("bob", "desk", Version::V5) },
     Part { absent: true, ..Part::reader("bob", "attic", Version::V311) },
     Part {
+        does: Does::Acts,
         leaves: true,
         acks_backwards: true,
-        ..Part::reader("carol", "pad", Version::V5).writer(&["alice", "bob"], 8)
+        ..Part::reader("carol", "pad", Version::V5).writer(&["alice", "bob", GROUP], 8)
     },
 ];
 
 /// The conversations of the cast.
-pub(crate) fn conversations() -> [Conversation; 3] {
-    [Conversation::of("alice", "bob"), Conversation::of("alice", "carol"), Conversation::of("bob", "carol")]
+pub(crate) fn conversations() -> [Conversation; 4] {
+    [
+        Conversation::of("alice", "bob"),
+        Conversation::of("alice", "carol"),
+        Conversation::of("bob", "carol"),
+        named("alice", GROUP),
+    ]
+}
+
+/// The group, whose members all users are.
+pub(crate) const GROUP: &str = "g/hikers";
+
+/// The conversation that a user calls so: by the name of the other one, or of a group.
+pub(crate) fn named(user: &str, chat: &str) -> Conversation {
+    match chat.strip_prefix("g/") {
+        Some(group) => Conversation::group(group),
+        None => Conversation::of(user, chat.strip_prefix("u/").unwrap_or(chat)),
+    }
 }
 
 /// What is going on.
@@ -121,7 +154,8 @@ impl Tally {
             if let Some(open) = self.open.get(&device).filter(|open| **open > 0) {
                 return Some(format!("{device} has {open} unacknowledged messages"));
             }
-            for conversation in conversations().into_iter().filter(|chat| chat.has(part.user)) {
+            let is_theirs = |chat: &Conversation| chat.has(part.user) || *chat == named(part.user, GROUP);
+            for conversation in conversations().into_iter().filter(is_theirs) {
                 let others = self
                     .accepted
                     .iter()
@@ -133,10 +167,11 @@ impl Tally {
                 if got < others {
                     return Some(format!("{device} has {got} of {others} messages of {conversation}"));
                 }
+                let Some(peer) = conversation.peer_of(part.user) else { continue };
                 let told = self.receipts.get(&key).copied().unwrap_or_default();
                 let own = (conversation.clone(), part.user);
                 let newest = self.newest.get(&own).copied().unwrap_or(0);
-                let peer = CAST.iter().find(|peer| peer.user == conversation.peer_of(part.user));
+                let peer = CAST.iter().find(|part| part.user == peer);
                 let theirs = peer.map(|peer| (conversation.clone(), peer.user));
                 let read = theirs.and_then(|theirs| self.read.get(&theirs)).copied().unwrap_or(0);
                 if told.0 < newest || told.1 < read {

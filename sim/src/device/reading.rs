@@ -1,14 +1,16 @@
 //! What comes to a client, and what it makes of it.
 
+use super::content::Content;
 use super::{Asked, Client, PLAIN, Stage, What};
 use crate::life::WRITE_STALL_MS;
 use crate::notes::Notes;
 use bytes::Bytes;
 use chasqui_broker::codec::client::{self, ServerPacket};
-use chasqui_broker::codec::{Ack, Connack, Limits, Publish, ReasonCode};
+use chasqui_broker::codec::{Ack, Connack, Limits, Publish, ReasonCode, Version};
 use chasqui_proto::{SEQ_PROPERTY, v1};
-use chasqui_testkit::history::{Conversation, Event, MessageId};
+use chasqui_testkit::history::{Conversation, Device, Event, MessageId};
 use prost::Message as _;
+use std::sync::Arc;
 
 type Verdict = Result<(), String>;
 
@@ -148,7 +150,24 @@ impl Client {
             return Err(format!("{device} got {ack:?}, when {packet_id} was to come [MQTT-4.6.0-2]"));
         }
         if ack.reason.is_error() {
-            return Err(format!("{device} is refused: {ack:?}"));
+            // Who is no member may do nothing in a group; what a message was may be long ago.
+            let message = matches!(asked, Asked::Message).then(|| self.outbox.front()).flatten();
+            let may = match message.map(|message| &message.what) {
+                Some(What::Chat(Conversation::Group(_)) | What::Act(_) | What::Govern) => [
+                    ReasonCode::NotAuthorized,
+                    ReasonCode::ServerUnavailable,
+                    ReasonCode::ImplementationSpecificError,
+                ]
+                .contains(&ack.reason),
+                _ => false,
+            };
+            if !may {
+                return Err(format!("{device} is refused: {ack:?}"));
+            }
+            notes.seen.refused += 1;
+            connection.in_flight -= 1;
+            self.outbox.pop_front();
+            return Ok(());
         }
         match asked {
             Asked::Message => {
@@ -159,7 +178,16 @@ impl Client {
                     .and_then(|properties| properties.user_properties.get(SEQ_PROPERTY)?.parse().ok());
                 let id = message.id;
                 match message.what {
-                    What::Chat(_) => notes.event(Event::Acknowledged { device, id, seq }),
+                    // On 3.1.1 that is not said by the acknowledgement alone: see `said`.
+                    What::Chat(Conversation::Group(_)) | What::Act(_) if seq.is_none() => {}
+                    What::Chat(conversation) => {
+                        if let Some(seq) = seq {
+                            self.knows(&conversation, seq, true);
+                        }
+                        notes.event(Event::Acknowledged { device, id, seq });
+                    }
+                    What::Act(_) => notes.event(Event::Acknowledged { device, id, seq }),
+                    What::Govern => {}
                     What::Plain { .. } => {
                         notes.seen.plain_acknowledged += 1;
                         notes.event(Event::PublishAcknowledged { device, id });
@@ -190,35 +218,78 @@ impl Client {
             });
             return Ok(None);
         }
-        if let Some((_, peer)) = publish.topic.split_once("/receipts/u/") {
+        if let Some((_, chat)) = publish.topic.split_once("/receipts/") {
             let receipt = v1::Receipt::decode(publish.payload.clone())
                 .map_err(|error| format!("{device} got no Receipt on {}: {error}", &*publish.topic))?;
-            let conversation = Conversation::of(&device.user, peer);
-            let v1::Receipt { delivered, read, .. } = receipt;
+            let conversation = named(&device, chat)?;
+            let v1::Receipt { delivered, read, members, .. } = receipt;
+            for v1::MemberReceipt { user, delivered, read, .. } in members {
+                let (device, conversation, member) = (device.clone(), conversation.clone(), user.into());
+                notes.event(Event::MemberReceipt { device, conversation, member, delivered, read });
+            }
             notes.event(Event::Receipt { device, conversation, delivered, read });
             return Ok(None);
         }
         let event = v1::Event::decode(publish.payload.clone())
             .map_err(|error| format!("{device} got no Event on {}: {error}", &*publish.topic))?;
-        // Another device of the user has read something.
-        if matches!(event.event, Some(v1::event::Event::Chat(_))) {
-            return Ok(None);
+        // Another device of the user has read something; or on 3.1.1 what this one did in a group was refused.
+        match event.event {
+            Some(v1::event::Event::Chat(_)) => return Ok(None),
+            Some(v1::event::Event::Rejected(_)) if self.part.version == Version::V311 => {
+                notes.seen.refused += 1;
+                return Ok(None);
+            }
+            _ => {}
         }
         let Some(v1::event::Event::Message(message)) = event.event else {
             return Err(format!("{device} got what nobody sent: {:?}", event.event));
         };
-        let peer = message.conversation.strip_prefix("u/").ok_or("a conversation with a user")?;
-        let conversation = Conversation::of(&device.user, peer);
-        let id: MessageId = match message.body.and_then(|body| body.kind) {
-            Some(v1::body::Kind::Text(text)) => text.split(' ').next().unwrap_or_default().into(),
-            // The number of what this device sent itself.
-            None => format!("{}-{}", device.user, String::from_utf8_lossy(&message.client_msg_id)).into(),
-            Some(other) => return Err(format!("{device} got a body that nobody wrote: {other:?}")),
+        let conversation = named(&device, &message.conversation)?;
+        let own_id = || format!("{}-{}", device.user, String::from_utf8_lossy(&message.client_msg_id)).into();
+        let is_own =
+            !message.client_msg_id.is_empty() && message.client_msg_id.starts_with(device.id.as_bytes());
+        let content = Content::of(&message).map_err(|error| format!("{device} got {error}"))?;
+        let in_group = matches!(conversation, Conversation::Group(_));
+        let (id, answers): (MessageId, bool) = match content {
+            Content::Said(id) => {
+                self.knows(&conversation, message.seq, is_own);
+                // The number of what this device sent itself.
+                (id.unwrap_or_else(own_id), is_own && in_group)
+            }
+            Content::Acted(id) => {
+                notes.seen.acts += 1;
+                let own = id.starts_with(&format!("{}-{}-", device.user, device.id));
+                (id, own)
+            }
+            Content::Changed(id, _) => {
+                notes.seen.changes += 1;
+                (id, false)
+            }
         };
+        // On 3.1.1 it is accepted, and not refused, with this entry.
+        if answers && self.part.version == Version::V311 {
+            let (device, id, seq) = (device.clone(), Arc::clone(&id), None);
+            notes.event(Event::Acknowledged { device, id, seq });
+        }
         let newest = self.newest.entry(conversation.clone()).or_default();
         *newest = (*newest).max(message.seq);
+        if in_group {
+            notes.seen.in_groups += 1;
+            let previous = if message.prev_seq == 0 { message.seq - 1 } else { message.prev_seq };
+            let (device, conversation, seq) = (device.clone(), conversation.clone(), message.seq);
+            notes.event(Event::Previous { device, conversation, seq, previous });
+        }
         let (position, seq, dup) = (event.position, message.seq, publish.dup);
         notes.event(Event::Delivered { device, position, conversation, seq, id, dup });
         Ok(Some(position))
+    }
+}
+
+/// The conversation that a device calls so.
+fn named(device: &Device, chat: &str) -> Result<Conversation, String> {
+    match chat.split_once('/') {
+        Some(("u", peer)) => Ok(Conversation::of(&device.user, peer)),
+        Some(("g", group)) => Ok(Conversation::group(group)),
+        _ => Err(format!("{device} got something of {chat}, which is no conversation")),
     }
 }

@@ -1,15 +1,18 @@
 //! The end of a run: nothing goes wrong any more, and everything must come to rest; then all that is stored is read.
 
 use super::{Verdict, World};
-use crate::cast::{self, Part};
+use crate::cast::{self, InGroup, Part};
 use crate::device::Client;
+use crate::device::content::{Content, members_after};
 use crate::hardware::Mains;
 use chasqui_bridge::machine::stored::StoredMessage;
 use chasqui_bridge::sequencer::names;
 use chasqui_broker::codec::Version;
-use chasqui_proto::{ConversationId, UserId};
+use chasqui_proto::{ConversationId, GroupId, UserId, v1};
+use chasqui_storage::Reader;
 use chasqui_storage::clock::Clock;
-use chasqui_testkit::history::{Device, Event, MessageId};
+use chasqui_testkit::history::{Conversation, Device, Event, MessageId};
+use prost::Message as _;
 
 /// Rounds until everything has come to rest, at most.
 const ROUNDS: usize = 3_000;
@@ -102,6 +105,8 @@ impl World {
             acks_backwards: false,
             plain_in: 0,
             follows: true,
+            in_group: InGroup::Never,
+            acts_in: 0,
         };
         self.clients.push(Client::visitor(visitor));
         self.rest().await?;
@@ -110,25 +115,47 @@ impl World {
             None => return Err("the server is up at the end".to_owned()),
         };
         for conversation in cast::conversations(&parts) {
-            let user = |name: &str| UserId::parse(name).map_err(|error| error.to_string());
-            let [one, other] = conversation.users();
-            let log = names::conversation(&ConversationId::direct(&user(one)?, &user(other)?));
-            let mut from = 1;
-            loop {
-                let page =
-                    reader.read_log(&log, from, PAGE, usize::MAX).map_err(|error| error.to_string())?;
-                let Some((last, _)) = page.last() else { break };
-                from = last + 1;
-                for (seq, stored) in &page {
-                    let message = StoredMessage::decode(stored).map_err(|error| error.to_string())?;
-                    let own_id = message.client_msg_id.ok_or("a message without an id, and all had one")?;
-                    let own_id = String::from_utf8_lossy(own_id.as_bytes());
-                    let id: MessageId = format!("{}-{own_id}", message.sender).into();
-                    self.notes.event(Event::Found { conversation: conversation.clone(), seq: *seq, id });
-                }
-            }
+            self.read_all(&reader, &conversation)?;
         }
         self.notes.event(Event::Rested);
         Ok(())
+    }
+
+    /// Records what is stored of a conversation.
+    fn read_all(&mut self, reader: &Reader, conversation: &Conversation) -> Verdict {
+        let user = |name: &str| UserId::parse(name).map_err(|error| error.to_string());
+        let id = match conversation {
+            Conversation::Direct(one, other) => ConversationId::direct(&user(one)?, &user(other)?),
+            Conversation::Group(name) => {
+                ConversationId::Group(GroupId::parse(name).map_err(|error| error.to_string())?)
+            }
+        };
+        let log = names::conversation(&id);
+        let (mut from, mut members) = (1, Vec::new());
+        loop {
+            let page = reader.read_log(&log, from, PAGE, usize::MAX).map_err(|error| error.to_string())?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            from = last + 1;
+            for (seq, stored) in page {
+                let stored = StoredMessage::decode(&stored).map_err(|error| error.to_string())?;
+                let message = v1::Message::decode(stored.content).map_err(|error| error.to_string())?;
+                let conversation = conversation.clone();
+                match Content::of(&message)? {
+                    Content::Changed(id, change) => {
+                        members = members_after(members, &change);
+                        let members = members.clone();
+                        self.notes.event(Event::FoundChange { conversation, seq, id, members });
+                    }
+                    Content::Acted(id) => self.notes.event(Event::Found { conversation, seq, id }),
+                    Content::Said(_) => {
+                        let own_id =
+                            stored.client_msg_id.ok_or("a message without an id, and all had one")?;
+                        let own_id = String::from_utf8_lossy(own_id.as_bytes());
+                        let id: MessageId = format!("{}-{own_id}", stored.sender).into();
+                        self.notes.event(Event::Found { conversation, seq, id });
+                    }
+                }
+            }
+        }
     }
 }

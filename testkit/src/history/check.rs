@@ -25,6 +25,10 @@ pub enum Promise {
     ReachesEveryReader,
     /// What a reader gets for the first time comes in order and leaves out nothing.
     FirstDeliveriesInOrder,
+    /// Who is no member of a group gets nothing of it.
+    NothingAfterLeaving,
+    /// What is said to be the number before is the one that the reader could see.
+    SaysWhatCameBefore,
     /// A reader gets something again only where its acknowledgement may have been lost.
     NotTwiceInEffect,
     /// A subscription that was acknowledged is there after every reconnect.
@@ -57,6 +61,8 @@ impl Promise {
             Promise::OneMessagePerNumber => "a number names one message for ever",
             Promise::ReachesEveryReader => "every reader gets every message",
             Promise::FirstDeliveriesInOrder => "first deliveries come in order and without a gap",
+            Promise::NothingAfterLeaving => "who is no member gets nothing",
+            Promise::SaysWhatCameBefore => "the number before is the one that the reader could see",
             Promise::NotTwiceInEffect => "nothing comes twice in effect",
             Promise::SessionIsKept => "a session is kept",
             Promise::ReceiptsOnlyGrow => "receipts only grow",
@@ -178,7 +184,7 @@ pub fn check(events: &[Event]) -> Result<Figures, Broken> {
         acknowledged: facts.acknowledged.len(),
         delivered,
         delivered_again: all - delivered,
-        receipts: count(|event| matches!(event, Event::Receipt { .. })),
+        receipts: count(|event| matches!(event, Event::Receipt { .. } | Event::MemberReceipt { .. })),
         connections: count(|event| matches!(event, Event::Connected { .. })),
         crashes: count(|event| matches!(event, Event::Crashed)),
     })

@@ -75,7 +75,7 @@ pub(super) fn check(events: &[Event], facts: &Facts<'_>, findings: &mut Findings
             Event::Receipt { device, conversation, delivered, .. } => {
                 // The mark is durable, and it rests on the cursor of a device that had confirmed: if there is one such device only,
                 // on that one's.
-                let peer = conversation.peer_of(&device.user);
+                let Some(peer) = conversation.peer_of(&device.user) else { continue };
                 let up_to = shown.entry((peer, conversation)).or_default();
                 for seq in *up_to + 1..=*delivered {
                     let key = (peer, (conversation, seq));
@@ -105,6 +105,16 @@ pub(super) fn check(events: &[Event], facts: &Facts<'_>, findings: &mut Findings
                 }
                 let entry = Entry { position: *position, named, id };
                 reader.delivered(device, entry, facts, findings);
+            }
+            Event::Previous { device, conversation, seq, previous } => {
+                let expected = facts.seen_before(&device.user, conversation, *seq);
+                // Who sees a conversation for the first time has no number before.
+                if expected != 0 && *previous != expected {
+                    let what = format!(
+                        "{device} got number {seq} of {conversation} as the one behind {previous}, and could see {expected}"
+                    );
+                    findings.broken(Promise::SaysWhatCameBefore, what);
+                }
             }
             _ => {}
         }
@@ -148,6 +158,10 @@ impl<'a> Reader<'a> {
                 format!("{device} got {id} as {what}; at the end there is none such"),
             ),
         }
+        if !facts.sees(&device.user, conversation, seq) {
+            let what = format!("{device} got {what}, when {} was no member", device.user);
+            findings.broken(Promise::NothingAfterLeaving, what);
+        }
         let in_connection = position > self.last;
         self.last = self.last.max(position);
         if let Some((before, earlier)) = self.seen.get(&position) {
@@ -188,7 +202,10 @@ impl<'a> Reader<'a> {
             findings.broken(Promise::FirstDeliveriesInOrder, what);
         }
         // It knows what it sent itself.
-        let missing = (*furthest + 1..seq).find(|seq| facts.sender(conversation, *seq) != Some(device));
+        let is_for_it = |seq: &u64| {
+            facts.sender(conversation, *seq) != Some(device) && facts.sees(&device.user, conversation, *seq)
+        };
+        let missing = (*furthest + 1..seq).find(is_for_it);
         if let Some(missing) = missing {
             let what = format!("{device} got {what}, and not number {missing} before");
             findings.broken(Promise::FirstDeliveriesInOrder, what);
@@ -199,10 +216,11 @@ impl<'a> Reader<'a> {
 
 fn check_that_all_came(facts: &Facts<'_>, readers: &BTreeMap<&Device, Reader<'_>>, findings: &mut Findings) {
     for (device, reader) in readers.iter().filter(|(_, reader)| reader.subscribed) {
-        for (conversation, found) in facts.found.iter().filter(|(named, _)| named.has(&device.user)) {
+        for (conversation, found) in &facts.found {
             let missing: Vec<_> = found
                 .iter()
                 .filter(|(seq, _)| !reader.numbers.contains(&(*conversation, *seq)))
+                .filter(|(seq, _)| facts.sees(&device.user, conversation, *seq))
                 .filter(|(seq, _)| facts.sender(conversation, *seq) != Some(*device))
                 .collect();
             if let Some((seq, id)) = missing.first() {

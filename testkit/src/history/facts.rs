@@ -3,6 +3,10 @@
 use super::check::{Findings, Promise};
 use super::{Conversation, Device, Event, MessageId};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// The number of a change of a group, and the members from it on.
+pub(super) type Change<'a> = (u64, &'a [Arc<str>]);
 
 /// A message as it was sent.
 pub(super) struct Sending<'a> {
@@ -10,6 +14,8 @@ pub(super) struct Sending<'a> {
     pub(super) conversation: &'a Conversation,
     /// When it was first sent.
     pub(super) first: usize,
+    /// How often.
+    pub(super) times: usize,
 }
 
 /// A message as it was acknowledged.
@@ -25,6 +31,10 @@ pub(super) struct Acknowledgement {
 pub(super) struct Facts<'a> {
     pub(super) sent: HashMap<&'a MessageId, Sending<'a>>,
     pub(super) acknowledged: HashMap<&'a MessageId, Acknowledgement>,
+    /// What was done to messages, and by which device.
+    pub(super) acted: HashMap<&'a MessageId, &'a Device>,
+    /// The changes of groups, and who was a member from each on.
+    pub(super) changes: BTreeMap<&'a Conversation, Vec<Change<'a>>>,
     /// What was found at the end, in the order found.
     pub(super) found: BTreeMap<&'a Conversation, Vec<(u64, &'a MessageId)>>,
     /// The same by number.
@@ -38,8 +48,13 @@ impl<'a> Facts<'a> {
         for (index, event) in events.iter().enumerate() {
             match event {
                 Event::Sent { device, conversation, id } => {
-                    let sending =
-                        facts.sent.entry(id).or_insert(Sending { device, conversation, first: index });
+                    let sending = facts.sent.entry(id).or_insert(Sending {
+                        device,
+                        conversation,
+                        first: index,
+                        times: 0,
+                    });
+                    sending.times += 1;
                     assert!(
                         (sending.device, sending.conversation) == (device, conversation),
                         "{id} was recorded as sent by {} to {} and by {device} to {conversation}: ids are to be unique",
@@ -47,11 +62,19 @@ impl<'a> Facts<'a> {
                         sending.conversation
                     );
                 }
+                Event::Acted { device, id, .. } => {
+                    facts.acted.insert(id, device);
+                }
                 Event::Acknowledged { id, seq, .. } => facts.acknowledge(id, *seq, findings),
                 Event::Crashed => facts.crashes += 1,
                 Event::Found { conversation, seq, id } => {
                     facts.found.entry(conversation).or_default().push((*seq, id));
                     facts.by_seq.entry((conversation, *seq)).or_insert(id);
+                }
+                Event::FoundChange { conversation, seq, id, members } => {
+                    facts.found.entry(conversation).or_default().push((*seq, id));
+                    facts.by_seq.entry((conversation, *seq)).or_insert(id);
+                    facts.changes.entry(conversation).or_default().push((*seq, members));
                 }
                 _ => {}
             }

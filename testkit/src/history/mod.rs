@@ -21,6 +21,7 @@
 mod check;
 mod deliveries;
 mod facts;
+mod members;
 mod plain;
 mod receipts;
 mod stored;
@@ -57,35 +58,54 @@ impl fmt::Display for Device {
     }
 }
 
-/// A conversation of two users, the same from either side.
+/// A conversation: of two users, the same from either side, or of the members of a group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Conversation(Arc<str>, Arc<str>);
+pub enum Conversation {
+    /// Of these two, in order.
+    Direct(Arc<str>, Arc<str>),
+    /// Of a group.
+    Group(Arc<str>),
+}
 
 impl Conversation {
     /// The conversation of two users.
     pub fn of(one: &str, other: &str) -> Conversation {
-        Conversation(one.min(other).into(), one.max(other).into())
+        Conversation::Direct(one.min(other).into(), one.max(other).into())
     }
 
-    /// Both users.
-    pub fn users(&self) -> [&str; 2] {
-        [&self.0, &self.1]
+    /// That of a group.
+    pub fn group(name: &str) -> Conversation {
+        Conversation::Group(name.into())
     }
 
-    /// Whether a user is one of the two.
+    /// Whether it is of two users and a user is one of them.
     pub fn has(&self, user: &str) -> bool {
-        self.users().contains(&user)
+        matches!(self, Conversation::Direct(one, other) if **one == *user || **other == *user)
     }
 
-    /// The other one, as seen by a user.
-    pub fn peer_of(&self, user: &str) -> &str {
-        if *self.0 == *user { &self.1 } else { &self.0 }
+    /// The other one of two, as seen by a user.
+    pub fn peer_of(&self, user: &str) -> Option<&str> {
+        match self {
+            Conversation::Direct(one, other) => Some(if **one == *user { other } else { one }),
+            Conversation::Group(_) => None,
+        }
+    }
+
+    /// What a user calls it.
+    pub fn name_for(&self, user: &str) -> String {
+        match self {
+            Conversation::Group(name) => format!("g/{name}"),
+            Conversation::Direct(one, other) => format!("u/{}", if **one == *user { other } else { one }),
+        }
     }
 }
 
 impl fmt::Display for Conversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.0, self.1)
+        match self {
+            Conversation::Direct(one, other) => write!(f, "{one}:{other}"),
+            Conversation::Group(name) => write!(f, "g/{name}"),
+        }
     }
 }
 
@@ -101,6 +121,9 @@ pub enum Event {
     Left { device: Device },
     /// A message is about to be written, for the first time or again.
     Sent { device: Device, conversation: Conversation, id: MessageId },
+    /// Something is about to be done to a message, for the first time or again: it is edited, or answered with a sign. What is done
+    /// again is there twice, and reaches all devices.
+    Acted { device: Device, conversation: Conversation, id: MessageId },
     /// It was accepted. A PUBACK of 5.0 has the number; on 3.1.1 the number comes with an entry of the inbox.
     Acknowledged { device: Device, id: MessageId, seq: Option<u64> },
     /// An entry of the inbox came: a message, or the note of the number of one's own.
@@ -118,6 +141,10 @@ pub enum Event {
     SaidRead { device: Device, conversation: Conversation, up_to: u64 },
     /// A receipt came.
     Receipt { device: Device, conversation: Conversation, delivered: u64, read: u64 },
+    /// A receipt of a group came, and says how far one member is.
+    MemberReceipt { device: Device, conversation: Conversation, member: Arc<str>, delivered: u64, read: u64 },
+    /// The entry of the inbox that comes next says that this is the number before it that its reader can see.
+    Previous { device: Device, conversation: Conversation, seq: u64, previous: u64 },
     /// The connection of a device is over, and it did not leave in good order: what it wrote last may be lost.
     Severed { device: Device },
     /// SUBACK came: from now on this device reads all plain topics. Before anything is published there.
@@ -138,6 +165,8 @@ pub enum Event {
     Stopped,
     /// What a reader found in the conversation's log at the end, in its order.
     Found { conversation: Conversation, seq: u64, id: MessageId },
+    /// The same, of a change of a group; from it on, these are its members.
+    FoundChange { conversation: Conversation, seq: u64, id: MessageId, members: Vec<Arc<str>> },
 }
 
 /// What happened so far. Shared by all who record.

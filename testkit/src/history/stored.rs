@@ -18,6 +18,14 @@ pub(super) fn check(events: &[Event], facts: &Facts<'_>, findings: &mut Findings
                 );
             }
             next = seq + 1;
+            if facts.is_change(conversation, *seq) {
+                continue;
+            }
+            // What is done again is there again.
+            if facts.acted.contains_key(id) {
+                places.entry(id).or_insert((conversation, *seq));
+                continue;
+            }
             if let Some((other, first)) = places.insert(id, (conversation, *seq)) {
                 findings.broken(
                     Promise::Once,
@@ -30,6 +38,10 @@ pub(super) fn check(events: &[Event], facts: &Facts<'_>, findings: &mut Findings
                 findings.broken(Promise::OneMessagePerNumber, what);
                 continue;
             };
+            // To a group it may have been refused at first, to who was no member then.
+            if matches!(conversation, Conversation::Group(_)) && sending.times > 1 {
+                continue;
+            }
             if let Some((last, before)) = last_of.insert(sending.device, (sending.first, id))
                 && last > sending.first
             {
@@ -47,6 +59,12 @@ pub(super) fn check(events: &[Event], facts: &Facts<'_>, findings: &mut Findings
                 Promise::AcknowledgedIsKept,
                 format!("{id} was acknowledged, {crashes} crashes before the end, and is in no conversation"),
             ),
+            (Some((conversation, _)), Some(said))
+                if facts.acted.contains_key(id) && facts.by_seq.get(&(*conversation, said)) == Some(id) => {}
+            (Some((conversation, _)), Some(said)) if facts.acted.contains_key(id) => {
+                let what = format!("{id} was acknowledged as number {said} of {conversation}, and is not");
+                findings.broken(Promise::SameNumber, what);
+            }
             (Some((conversation, seq)), Some(said)) if *seq != said => findings.broken(
                 Promise::SameNumber,
                 format!("{id} was acknowledged as number {said}, and is number {seq} of {conversation}"),

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod groups;
+
 fn laptop() -> Device {
     Device::new("alice", "laptop")
 }

@@ -113,6 +113,12 @@ mod tests {
         );
         act(&mut memory, delivered(3, 3_600_003), &at(3_600_004));
         assert_eq!(marks(&memory), Seq(3));
+        // Theirs is theirs when the clock is set back, too.
+        act(&mut memory, RemoveUser { user: user("alice") }, &at(7_200_000));
+        act(&mut memory, CreateUser { user: user("alice") }, &at(7_200_001));
+        let first = act(&mut memory, hello(), &at(3)).outcome;
+        assert_eq!(first, Outcome::Accepted { seq: Seq(4), time_ms: NOW_MS + 7_200_001 });
+        assert_eq!(act(&mut memory, hello(), &at(4)).outcome, first);
     }
 
     #[test]

@@ -76,7 +76,8 @@ impl<'a> Pair<'a> {
         let (my_shown, their_shown) = (conversation.shown(id, me), conversation.shown(id, peer_id));
         let alone = self.is_blocked();
         let seq = conversation.head.next();
-        let time_ms = env.now_ms.max(conversation.last_time_ms);
+        // Nothing is said before they came, however the clock was set.
+        let time_ms = env.now_ms.max(conversation.last_time_ms).max(user.since_ms).max(peer.since_ms);
         let to_self = me == peer_id;
         let their_name = ChatName::User((*peer_id).clone());
         let message = NewMessage {

@@ -62,7 +62,8 @@ impl Send {
         }
 
         let seq = conversation.head.next();
-        let time_ms = env.now_ms.max(conversation.last_time_ms);
+        // Nothing is said to somebody, or by them, before they came: not even when the clock is set back.
+        let time_ms = env.now_ms.max(conversation.last_time_ms).max(sender.since_ms).max(recipient.since_ms);
         let id = self.message.client_msg_id.as_ref();
         let content = &self.message.content;
         // Who is blocked is answered as if not, and alone sees what they say.

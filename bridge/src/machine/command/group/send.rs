@@ -39,6 +39,8 @@ pub(in super::super) fn decide(
     }
 
     let chat = ChatName::Group(group_id.clone());
+    // Nothing is said by somebody before they came: not even when the clock is set back.
+    let env = &Env { now_ms: env.now_ms.max(scene.user.since_ms), ..*env };
     let mut story = Story::begin(view, group_id, scene.conversation, env);
     let time_ms = story.time_ms();
     let expires_at_ms = scene.conversation.deadline_ms(time_ms, send.message.expires_in_s);
