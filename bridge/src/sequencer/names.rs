@@ -66,7 +66,7 @@ pub(super) fn chat_record(owner: &UserId, chat: &ChatName) -> RecordKey {
     RecordKey::record(&joined(&[b"k/", owner.as_bytes(), b"/", chat.to_string().as_bytes()]))
 }
 
-/// Where a conversation stands in the list of a user's, by the [hour](hour_of) of its newest message, the newest first.
+/// Where a conversation stands in the list of a user's, by the [hour](crate::machine::change::hour_of) of its newest message, the newest first.
 pub fn listed(user: &UserId, hour: u32, chat: &ChatName) -> SmallVec<[u8; 96]> {
     joined(&[&listed_in(user, hour), chat.to_string().as_bytes()])
 }
