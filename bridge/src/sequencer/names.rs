@@ -119,7 +119,7 @@ pub fn parse_expiry(name: &[u8]) -> Option<(u64, ConversationId, Seq)> {
     Some((u64::from_be_bytes(*at_ms), conversation, Seq(u64::from_be_bytes(*seq))))
 }
 
-/// Where a conversation stands in the list of a user's, by the [hour](hour_of) of its newest message, the newest first.
+/// Where a conversation stands in the list of a user's, by the [hour](crate::machine::change::hour_of) of its newest message, the newest first.
 pub fn listed(user: &UserId, hour: u32, chat: &ChatName) -> SmallVec<[u8; 96]> {
     joined(&[&listed_in(user, hour), chat.to_string().as_bytes()])
 }
