@@ -394,6 +394,13 @@ async fn odd_filters_reach_nothing_of_others() {
         refused += usize::from(code.is_error());
         let is_shared = filter.starts_with("$share/");
         assert!(code.is_error() || (could_be_granted(&filter) && !is_shared), "granted: {filter}");
+        let named = filter.strip_prefix("json/").unwrap_or(&filter).strip_prefix("u/mallory/presence/");
+        if let Some(named) = named.filter(|_| !code.is_error()) {
+            // Nobody else was ever there, and of one who was not it says nothing.
+            let shown = mallory.message().await;
+            let says_nothing = matches!(&shown.payload[..], b"" | b"{}");
+            assert_eq!(says_nothing, named != "mallory", "{filter}: {shown:?}");
+        }
         mallory.unsubscribe(&[&filter]).await;
     }
     assert!((1_000..3_000).contains(&refused), "{refused} of 3000 refused");

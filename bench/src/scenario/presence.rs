@@ -45,11 +45,11 @@ impl Presence {
         let arrivals = Arrivals::new(self.users);
         let period_ns = (self.stay + self.away) * SECOND_NS;
         let watcher = |number: u32| {
-            let contacts = (0..self.contacts.min(self.users)).map(|more| {
-                // One behind the other, so that all are watched by about as many.
-                ((u64::from(number) * u64::from(self.contacts) + u64::from(more)) % u64::from(self.users))
-                    as u32
-            });
+            // Far from each other, so that they come one after the other and not all within a second.
+            let apart = u64::from((self.users / self.contacts).max(1));
+            let contact =
+                |more: u32| ((u64::from(number) + u64::from(more) * apart) % u64::from(self.users)) as u32;
+            let contacts = (0..self.contacts.min(self.users)).map(contact);
             Role {
                 number: self.users + number,
                 client_id: "phone".to_owned(),

@@ -89,6 +89,8 @@ pub(super) struct Core {
     leaving: BTreeSet<(u64, UserId)>,
     /// Connections that are to be looked at, by when.
     agenda: BTreeSet<(u64, u64)>,
+    /// See [`Core::clock`].
+    now_ms: u64,
 }
 
 /// What is due, or was due before the clock was set back: nothing is put down for later than `most` from now.
@@ -106,7 +108,17 @@ impl Core {
             seen: Seen::new(seen),
             leaving: BTreeSet::new(),
             agenda: BTreeSet::new(),
+            now_ms: 0,
         }
+    }
+
+    /// What time it is. Threads that look at the clock one after the other may come here the other way round: time does not go back for that, but
+    /// only where the clock was set back.
+    fn clock(&mut self, now_ms: u64) -> u64 {
+        if now_ms > self.now_ms || now_ms + PRESENCE_GRACE_MS < self.now_ms {
+            self.now_ms = now_ms;
+        }
+        self.now_ms
     }
 
     fn person(&mut self, user: &UserId) -> &mut Person {
@@ -118,6 +130,7 @@ impl Core {
 
     /// A connection of a user begins.
     pub(super) fn connected(&mut self, user: &UserId, connection: u64, now_ms: u64) {
+        let now_ms = self.clock(now_ms);
         let left_ms = self.people.get(user).and_then(|person| person.left_ms);
         if let Some(left_ms) = left_ms.filter(|left_ms| now_ms >= left_ms + PRESENCE_GRACE_MS) {
             // Gone for longer than that, though nobody has looked since.
@@ -138,6 +151,7 @@ impl Core {
 
     /// A connection of a user is over, and with it what it watched.
     pub(super) fn disconnected(&mut self, user: &UserId, connection: u64, now_ms: u64) {
+        let now_ms = self.clock(now_ms);
         if let Some(watcher) = self.watchers.remove(&connection) {
             if let Some(due_ms) = watcher.due_ms {
                 self.agenda.remove(&(due_ms, connection));
@@ -208,6 +222,7 @@ impl Core {
 
     /// What the connection has begun to watch was granted: it is shown what there is.
     pub(super) fn granted(&mut self, connection: u64, targets: &[UserId], now_ms: u64) {
+        let now_ms = self.clock(now_ms);
         for target in targets {
             let Some(watched) = self.watched(connection, target) else { continue };
             for json in [false, true] {
@@ -234,6 +249,7 @@ impl Core {
 
     /// Something holds from now on that decides who sees whom.
     pub(super) fn notice(&mut self, notice: &Notice, now_ms: u64) {
+        let now_ms = self.clock(now_ms);
         match notice {
             Notice::Audience { user, to } => {
                 let Some(person) = self.people.get_mut(user) else { return };
@@ -275,13 +291,18 @@ impl Core {
 
     /// What is to be sent now, at most so much.
     pub(super) fn updates(&mut self, now_ms: u64, most: usize) -> Vec<Update> {
+        let now_ms = self.clock(now_ms);
         for _ in 0..most {
             let Some((at_ms, user)) = due(&self.leaving, now_ms, PRESENCE_GRACE_MS) else { break };
             self.leaving.remove(&(at_ms, user.clone()));
             self.gone(&user, now_ms);
         }
         let mut updates = Vec::new();
-        while updates.len() < most {
+        // Each connection once.
+        for _ in 0..self.agenda.len() {
+            if updates.len() >= most {
+                break;
+            }
             let Some((at_ms, connection)) = due(&self.agenda, now_ms, PRESENCE_INTERVAL_MS) else { break };
             self.agenda.remove(&(at_ms, connection));
             self.round(connection, now_ms, most, &mut updates);
@@ -291,6 +312,7 @@ impl Core {
 
     /// What is to be sent to one connection now, at most so much.
     pub(super) fn updates_for(&mut self, connection: u64, now_ms: u64, most: usize) -> Vec<Update> {
+        let now_ms = self.clock(now_ms);
         let mut updates = Vec::new();
         self.round(connection, now_ms, most, &mut updates);
         updates
@@ -298,6 +320,7 @@ impl Core {
 
     /// An update found no room: it is sent again, or what is true then.
     pub(super) fn missed(&mut self, update: &Update, now_ms: u64) {
+        let now_ms = self.clock(now_ms);
         let Some(watched) = self.watched(update.connection, &update.target) else { return };
         if let Some(watch) = watched.form(update.json) {
             watch.shown = None;

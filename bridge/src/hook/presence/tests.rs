@@ -331,6 +331,27 @@ fn a_clock_set_back_loses_nothing() {
     assert_eq!(scene.soon(), [Shown::Since(left_ms)]);
 }
 
+#[test]
+fn who_looked_at_the_clock_before_and_comes_later_does_not_set_it_back() {
+    let mut scene = Scene::new();
+    scene.comes("alice", 1);
+    for n in 0..=PRESENCE_PER_SECOND {
+        scene.watches("alice", 1, &format!("user-{n}"));
+    }
+    scene.comes("bob", 2);
+    scene.comes("carol", 3);
+    scene.watches("carol", 3, "bob");
+    scene.later(5);
+    assert_eq!(scene.updates().len(), PRESENCE_PER_SECOND + 1);
+    scene.goes("bob", 2);
+    let (before_ms, left_ms) = (scene.now_ms - 5, scene.now_ms);
+    assert_eq!(scene.core.updates(before_ms, usize::MAX), []);
+    scene.later(PRESENCE_GRACE_MS - 1);
+    assert_eq!(scene.updates().len(), 1, "the last of those whom alice watches");
+    scene.later(1);
+    assert_eq!(scene.shown(), [("bob".to_owned(), Shown::Since(left_ms))]);
+}
+
 /// How much a watcher is told in any second, at most.
 fn most_in_a_second(times: &[u64]) -> usize {
     let within = |from: &u64| times.iter().filter(|at| (*from..*from + 1_000).contains(at)).count();
