@@ -14,6 +14,8 @@ mod ask;
 mod compare;
 #[path = "model/draw.rs"]
 mod draw;
+#[path = "model/gone.rs"]
+mod gone;
 #[path = "model/groups.rs"]
 mod groups;
 #[path = "model/marks.rs"]
@@ -42,9 +44,7 @@ const LONG: u64 = 1_000_000;
 const OFTEN: u64 = 1_000;
 
 /// What the model does not know: these have tests of their own alone.
-const BESIDE: [&str; 12] = [
-    "delete",
-    "pin",
+const BESIDE: [&str; 10] = [
     "timer",
     "contact.add",
     "contact.remove",

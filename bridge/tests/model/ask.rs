@@ -16,6 +16,8 @@ pub(crate) struct Ask {
     pub(crate) what: What,
     /// Of what is done to a message: whether it was there when this was published.
     pub(crate) about_something: bool,
+    /// Of an acknowledgement: which entries brought a message of somebody else when this was published.
+    pub(crate) brought: Vec<usize>,
     /// It was refused before it came to a decision.
     pub(crate) refused: Option<ErrorCode>,
 }
@@ -27,6 +29,8 @@ pub(crate) enum What {
     Played(v1::Played),
     Edit(v1::Edit),
     React(v1::React),
+    Delete(v1::Delete),
+    Pin(v1::PinMessage),
     History(v1::History),
     Settings(v1::Settings),
     Chat(v1::Chat),
@@ -91,7 +95,7 @@ pub(crate) fn ack_of(device: &str) -> Ack {
 impl Ask {
     pub(crate) fn new(user: &str, device: &str, what: What) -> Ask {
         let (user, device) = (user.to_owned(), device.to_owned());
-        Ask { user, device, json: false, what, about_something: false, refused: None }
+        Ask { user, device, json: false, what, about_something: false, brought: Vec::new(), refused: None }
     }
 
     /// What the table calls it.
@@ -102,6 +106,8 @@ impl Ask {
             What::Played(_) => Verb::Played.name(),
             What::Edit(_) => Verb::Edit.name(),
             What::React(_) => Verb::React.name(),
+            What::Delete(_) => Verb::Delete.name(),
+            What::Pin(_) => Verb::Pin.name(),
             What::History(_) => Verb::History.name(),
             What::Settings(_) => Verb::Settings.name(),
             What::Chat(_) => Verb::Chat.name(),
@@ -134,6 +140,8 @@ impl Ask {
             What::Played(played) => self.encoded(played),
             What::Edit(edit) => self.encoded(edit),
             What::React(react) => self.encoded(react),
+            What::Delete(delete) => self.encoded(delete),
+            What::Pin(pin) => self.encoded(pin),
             What::History(history) => self.encoded(history),
             What::Settings(settings) => self.encoded(settings),
             What::Chat(chat) => self.encoded(chat),

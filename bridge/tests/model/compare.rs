@@ -105,8 +105,9 @@ pub(crate) fn news(rig: &Rig, model: &mut Model, tails: &[NewItems]) -> Verdict 
         let from = news.inboxes.get(owner).copied().unwrap_or(user.log.len());
         let stored = entries.get(owner).map_or(&[][..], Vec::as_slice);
         for on in user.devices.keys().map(String::as_str).chain([ANY]) {
-            let machine: Vec<Kind> =
-                stored.iter().filter_map(|one| plain(rig.render(owner, on, one)?)).collect();
+            let shown = stored.iter().filter_map(|one| plain(rig.render(owner, on, one)?));
+            // What was taken out of an inbox is told again as well: that is compared below.
+            let machine: Vec<Kind> = shown.filter(|event| !matches!(event, Kind::Gone(_))).collect();
             let of_model: Vec<Kind> =
                 user.log[from..].iter().filter_map(|entry| entry.shown_to(on)).collect();
             same_all(|| format!("what is new to {owner}/{on}"), &machine, &of_model)?;
@@ -116,6 +117,11 @@ pub(crate) fn news(rig: &Rig, model: &mut Model, tails: &[NewItems]) -> Verdict 
         let machine = receipts.get(&(owner.clone(), chat.clone()));
         let of_model = model.users[owner].receipts.get(chat);
         same(|| format!("what {owner} is told of {chat}"), &machine, &of_model)?;
+    }
+    for name in &news.erased {
+        for on in model.users[name].devices.keys() {
+            waiting(rig, model, name, on)?;
+        }
     }
     for (key, from) in &news.conversations {
         conversation(rig, model, key, *from)?;
@@ -246,12 +252,16 @@ pub(crate) fn list(rig: &mut Rig, model: &Model, ask: &Ask) -> Result<Option<Err
     Ok(None)
 }
 
-/// Whether something that is to be edited, or answered with a sign, is there at all.
+/// Whether something that is to be edited, or answered with a sign, or the like, is there at all.
 pub(crate) fn is_there(model: &Model, ask: &Ask) -> bool {
     let (chat, seq) = match &ask.what {
         What::Edit(edit) => (&edit.conversation, edit.seq),
         What::React(react) => (&react.conversation, react.seq),
+        What::Delete(delete) => (&delete.conversation, delete.seq),
+        What::Pin(pin) => (&pin.conversation, pin.seq),
         _ => return false,
     };
-    seq > 0 && seq <= model.said(&key(&ask.user, chat)).len() as u64
+    let said = model.said(&key(&ask.user, chat));
+    let message = seq.checked_sub(1).and_then(|at| said.get(at as usize));
+    message.is_some_and(|message| message.is_said)
 }

@@ -1,7 +1,7 @@
 //! What is asked next: by chance, and so that each thing is often right and often wrong.
 
 use super::ask::{Ask, What, ack_of};
-use super::state::{Accepted, Model, Person, key};
+use super::state::{Accepted, Message, Model, Person, key};
 use chasqui_bridge::machine::Ack;
 use chasqui_proto::topic::Verb;
 use chasqui_proto::v1;
@@ -25,6 +25,8 @@ const WEIGHTS: &[(&str, u32)] = &[
     ("played", 30),
     ("edit", 50),
     ("react", 50),
+    ("delete", 60),
+    ("pin", 25),
     ("history", 50),
     ("settings", 30),
     ("chat", 40),
@@ -252,6 +254,16 @@ impl Draw<'_> {
         }
     }
 
+    /// The number of what one said last oneself, in so many of a hundred cases where there is one.
+    fn own_number(&mut self, user: &str, chat: &str, percent: u32) -> u64 {
+        let me = self.model.person(user);
+        let own = |message: &Message| message.is_said && message.sender == me;
+        match self.model.said(&key(user, chat)).iter().rposition(own) {
+            Some(own) if self.chance(percent) => own as u64 + 1,
+            _ => self.number(user, chat),
+        }
+    }
+
     fn any_group(&mut self) -> Option<String> {
         if self.chance(10) {
             return Some("g/nowhere".to_owned());
@@ -310,17 +322,7 @@ impl Draw<'_> {
             }
             Verb::Edit => {
                 let conversation = self.chat(user)?;
-                let mut seq = self.number(user, &conversation);
-                let key = key(user, &conversation);
-                if self.chance(70)
-                    && let Some(own) = self
-                        .model
-                        .said(&key)
-                        .iter()
-                        .rposition(|message| message.is_said && message.sender == self.model.person(user))
-                {
-                    seq = own as u64 + 1;
-                }
+                let seq = self.own_number(user, &conversation, 70);
                 let mentions = self.mentions();
                 What::Edit(v1::Edit { conversation, seq, body: self.body(), mentions, ..v1::Edit::default() })
             }
@@ -329,6 +331,18 @@ impl Draw<'_> {
                 let seq = self.number(user, &conversation);
                 let emoji = if self.chance(20) { String::new() } else { "👍".to_owned() };
                 What::React(v1::React { conversation, seq, emoji, request_id: 0 })
+            }
+            Verb::Delete => {
+                let conversation = self.chat(user)?;
+                let for_everyone = self.chance(50);
+                let own = if for_everyone { 70 } else { 20 };
+                let seq = self.own_number(user, &conversation, own);
+                What::Delete(v1::Delete { conversation, seq, for_everyone, request_id: 0 })
+            }
+            Verb::Pin => {
+                let conversation = self.chat(user)?;
+                let seq = self.number(user, &conversation);
+                What::Pin(v1::PinMessage { conversation, seq, pinned: self.rng.random(), request_id: 0 })
             }
             Verb::History => {
                 let conversation = self.chat(user)?;

@@ -27,8 +27,10 @@ impl Model {
         user.floor = floor.max(had);
         // The newest that came to a device for the first time, of each sender in each conversation.
         let mut newest: BTreeMap<(String, Person), u64> = BTreeMap::new();
-        for entry in user.log.iter().take(had).skip(floor) {
-            if let Some((key, sender, seq)) = entry.brings.clone() {
+        for (at, entry) in user.log.iter().enumerate().take(had).skip(floor) {
+            if ask.brought.contains(&at)
+                && let Some((key, sender, seq)) = entry.brings.clone()
+            {
                 let newest = newest.entry((key, sender)).or_default();
                 *newest = (*newest).max(seq);
             }

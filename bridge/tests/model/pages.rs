@@ -27,7 +27,13 @@ impl Model {
         }
         let cleared = self.users[&ask.user].kept.get(&asked.conversation).map_or(0, |kept| kept.cleared);
         let before = if asked.before_seq == 0 { u64::MAX } else { asked.before_seq };
-        let asked_for = |seq: u64| seq > cleared && seq >= asked.from_seq && seq < before;
+        let hidden = &self.users[&ask.user].hidden;
+        let asked_for = |seq: u64| {
+            seq > cleared
+                && seq >= asked.from_seq
+                && seq < before
+                && !hidden.contains(&(asked.conversation.clone(), seq))
+        };
         let mut page: Vec<v1::Message> = self
             .seen_by(&me, &key)
             .filter(|(seq, _)| asked_for(*seq))
@@ -49,17 +55,21 @@ impl Model {
         let mut list = Vec::new();
         for key in self.conversations.keys() {
             let Some(chat) = chat_of(name, key) else { continue };
-            let Some((newest, last)) = self.seen_by(&me, key).next_back() else { continue };
+            let Some((_, newest)) = self.seen_by(&me, key).next_back() else { continue };
             let user = &self.users[name];
             let kept = user.kept.get(&chat).cloned().unwrap_or_default();
             let read = kept.read.max(kept.cleared);
+            let is_hidden = |seq: u64| user.hidden.contains(&(chat.clone(), seq));
             let unread: Vec<&Message> = self
                 .seen_by(&me, key)
                 .filter(|(seq, message)| *seq > read && message.is_said && message.sender.name != name)
+                .filter(|(seq, message)| !message.erased && !is_hidden(*seq))
                 .map(|(_, message)| message)
                 .take(UNREAD)
                 .collect();
             let names_me = |message: &&&Message| message.content.mentions.iter().any(|one| one.user == name);
+            let last = self.seen_by(&me, key).rfind(|(seq, _)| *seq > kept.cleared && !is_hidden(*seq));
+            let last = last.map(|(seq, last)| as_read(name, key, seq, last));
             let summary = v1::ChatSummary {
                 timer_s: 0,
                 chat: Some(v1::Chat {
@@ -73,14 +83,14 @@ impl Model {
                     played_seq: (kept.played > 0).then_some(kept.played),
                     request_id: 0,
                 }),
-                last: (newest > kept.cleared).then(|| as_read(name, key, newest, last)),
+                last,
                 unread: unread.len() as u32,
                 mentions: unread.iter().filter(names_me).count() as u32,
                 receipt: user.receipts.get(&chat).cloned(),
                 group: self.is_member(key, &me).then(|| self.info(key)),
             };
             let place = ChatName::parse(&chat).expect("it has the form of one");
-            list.push((Reverse(last.time_ms), place, summary));
+            list.push((Reverse(newest.time_ms), place, summary));
         }
         list.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
         list.into_iter().map(|(.., summary)| summary).collect()

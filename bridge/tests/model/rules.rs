@@ -1,7 +1,7 @@
 //! What the contract says of each thing that is asked, and the rules of what is one's own.
 //!
-//! To add a verb: a case here, one in `draw.rs` that asks for it, and its names in `ask.rs`. What deletes messages, or lets them disappear,
-//! takes persons out of the audience of a [`Message`](super::state::Message); what counts them, is in `pages.rs`.
+//! To add a verb: a case here, one in `draw.rs` that asks for it, and its names in `ask.rs`. What takes messages away is in
+//! `gone.rs`; what counts them, in `pages.rs`.
 
 use super::ask::{Answer, Ask, NEVER_REFUSED, Told, What, ack_of};
 use super::marks::Which;
@@ -31,6 +31,8 @@ impl Model {
             What::Played(played) => self.read(ask, &played.conversation, played.up_to_seq, Which::Played),
             What::Edit(edit) => self.edit(ask, edit),
             What::React(react) => self.react(ask, react),
+            What::Delete(delete) => self.delete(ask, delete),
+            What::Pin(pin) => self.pin(ask, pin),
             What::Settings(settings) => self.set_up(ask, settings),
             What::Chat(chat) => self.keep(ask, chat),
             What::Create(create) => self.create(ask, create, heard),

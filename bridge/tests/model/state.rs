@@ -31,6 +31,8 @@ pub(crate) struct User {
     pub(crate) marks: BTreeMap<String, Marks>,
     /// What this one keeps about each chat.
     pub(crate) kept: BTreeMap<String, Kept>,
+    /// What this one has taken away for themselves: chat and number.
+    pub(crate) hidden: BTreeSet<(String, u64)>,
 }
 
 /// An entry of an inbox.
@@ -88,6 +90,8 @@ pub(crate) struct Message {
     pub(crate) content: v1::Message,
     /// Whether somebody said it: no edit, no reaction, no change of a group.
     pub(crate) is_said: bool,
+    /// What it said is no more.
+    pub(crate) erased: bool,
     /// Who sees it, now and later.
     pub(crate) audience: Vec<Person>,
 }
@@ -128,6 +132,8 @@ pub(crate) struct Model {
 pub(crate) struct News {
     pub(crate) inboxes: BTreeMap<String, usize>,
     pub(crate) receipts: BTreeSet<(String, String)>,
+    /// Whose inboxes have something taken out.
+    pub(crate) erased: BTreeSet<String>,
     pub(crate) conversations: BTreeMap<String, usize>,
 }
 
@@ -213,7 +219,8 @@ impl Model {
     /// Puts something into a conversation: its number and time.
     pub(crate) fn say(&mut self, key: &str, mut message: Message) -> (u64, u64) {
         let conversation = self.conversations.entry(key.to_owned()).or_default();
-        self.news.conversations.entry(key.to_owned()).or_insert(conversation.len());
+        let from = self.news.conversations.entry(key.to_owned()).or_insert(usize::MAX);
+        *from = (*from).min(conversation.len());
         message.time_ms = self.now_ms.max(conversation.last().map_or(0, |last| last.time_ms));
         let time_ms = message.time_ms;
         conversation.push(message);

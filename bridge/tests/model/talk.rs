@@ -8,11 +8,22 @@ use chasqui_proto::{ErrorCode, v1};
 
 /// How long something can be edited.
 const EDIT_MS: u64 = 15 * 60 * 1_000;
+/// How often something can be edited.
+const EDITS_MAX: usize = 32;
 /// Accepted ids that are remembered of a device.
 const IDS_OF_A_DEVICE: usize = 256;
 /// One may name so many users who are not there at once, and then one more in each such time.
 const GUESSES: u64 = 10;
 const GUESS_MS: u64 = 10_000;
+
+/// What something is to be done to.
+pub(crate) struct About {
+    pub(crate) sender: Person,
+    pub(crate) time_ms: u64,
+    pub(crate) is_gone: bool,
+    /// How often it was edited.
+    pub(crate) edits: usize,
+}
 
 impl Model {
     /// Somebody names others: whether they have named so many who are not there that they are told nothing for a while.
@@ -74,6 +85,7 @@ impl Model {
             id: send.client_msg_id.to_vec(),
             content,
             is_said: true,
+            erased: false,
             audience,
         };
         let seq = self.tell(&key, message, Some(&ask.device));
@@ -91,9 +103,12 @@ impl Model {
             return Err(ErrorCode::InvalidPayload);
         }
         let me = self.person(&ask.user);
-        let (sender, time_ms) = self.about(ask, &me, &edit.conversation, edit.seq)?;
-        if sender != me || self.now_ms.saturating_sub(time_ms) > EDIT_MS {
+        let about = self.about_what_is_there(ask, &me, &edit.conversation, edit.seq)?;
+        if about.sender != me || self.now_ms.saturating_sub(about.time_ms) > EDIT_MS {
             return Err(ErrorCode::Forbidden);
+        }
+        if about.edits >= EDITS_MAX {
+            return Err(ErrorCode::QuotaExceeded);
         }
         let edited = v1::Edited {
             seq: edit.seq,
@@ -107,31 +122,57 @@ impl Model {
 
     pub(crate) fn react(&mut self, ask: &Ask, react: &v1::React) -> Result<Answer, ErrorCode> {
         let me = self.person(&ask.user);
-        self.about(ask, &me, &react.conversation, react.seq)?;
+        self.about_what_is_there(ask, &me, &react.conversation, react.seq)?;
         let reaction = v1::Reaction { seq: react.seq, emoji: react.emoji.clone() };
         let content = v1::Message { reaction: Some(reaction), ..v1::Message::default() };
         Ok(self.act(&me, &react.conversation, content))
     }
 
-    /// Who said, and when, what something is to be done to.
-    fn about(&self, ask: &Ask, me: &Person, chat: &str, seq: u64) -> Result<(Person, u64), ErrorCode> {
+    /// Something is put above the others, or taken down.
+    pub(crate) fn pin(&mut self, ask: &Ask, pin: &v1::PinMessage) -> Result<Answer, ErrorCode> {
+        let (me, chat) = (self.person(&ask.user), &pin.conversation);
+        let only_admins = self.groups.get(chat).is_some_and(|group| group.settings.admins_edit());
+        if only_admins && !self.is_in_charge(chat, &me) {
+            return Err(ErrorCode::Forbidden);
+        }
+        self.about_what_is_there(ask, &me, chat, pin.seq)?;
+        let pinned = v1::Pin { seq: pin.seq, pinned: pin.pinned };
+        let content = v1::Message { pin: Some(pinned), ..v1::Message::default() };
+        Ok(self.act(&me, chat, content))
+    }
+
+    /// What something is to be done to.
+    pub(crate) fn about(&self, ask: &Ask, me: &Person, chat: &str, seq: u64) -> Result<About, ErrorCode> {
         if chat.starts_with("g/") && !self.is_member(chat, me) {
             return Err(ErrorCode::Forbidden);
         }
         let key = key(&ask.user, chat);
-        let seen = self.seen_by(me, &key).find(|(number, message)| *number == seq && message.is_said);
+        let seen = self.seen_by(me, &key).find(|(number, _)| *number == seq);
         let (_, message) = seen.filter(|_| ask.about_something).ok_or(ErrorCode::NoSuchMessage)?;
-        Ok((message.sender.clone(), message.time_ms))
+        let is_edit_of_it =
+            |other: &&Message| other.content.edit.as_ref().is_some_and(|edit| edit.seq == seq);
+        Ok(About {
+            sender: message.sender.clone(),
+            time_ms: message.time_ms,
+            is_gone: message.erased,
+            edits: self.said(&key).iter().filter(is_edit_of_it).count(),
+        })
     }
 
-    fn act(&mut self, me: &Person, chat: &str, content: v1::Message) -> Answer {
+    /// The same, where nothing can be done to what is no more.
+    fn about_what_is_there(&self, ask: &Ask, me: &Person, chat: &str, seq: u64) -> Result<About, ErrorCode> {
+        self.about(ask, me, chat, seq)
+            .and_then(|about| if about.is_gone { Err(ErrorCode::NoSuchMessage) } else { Ok(about) })
+    }
+
+    pub(crate) fn act(&mut self, me: &Person, chat: &str, content: v1::Message) -> Answer {
         let audience = match chat.strip_prefix("u/") {
             Some(peer) if self.exists(peer) => pair(me, self.person(peer)),
             Some(_) => vec![me.clone()],
             None => self.members(chat).into_iter().map(|member| member.person).collect(),
         };
         let (sender, id) = (me.clone(), Vec::new());
-        let message = Message { sender, time_ms: 0, id, content, is_said: false, audience };
+        let message = Message { sender, time_ms: 0, id, content, is_said: false, erased: false, audience };
         Answer::Number(self.tell(&key(&me.name, chat), message, None))
     }
 

@@ -9,6 +9,7 @@ use chasqui_bridge::hook::Publication;
 use chasqui_bridge::machine::{self, Command};
 use chasqui_bridge::sequencer::{self, Request};
 use chasqui_proto::ErrorCode;
+use chasqui_proto::v1::event::Event as Kind;
 use chasqui_storage::disk::ram::Operation;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -98,12 +99,14 @@ impl<'t> World<'t> {
         verdict.map_err(|why| format!("{}\n{why}", self.last.make_contiguous().join("\n")))
     }
 
-    /// Time passes: mostly a little, and now and then so much that nothing can be edited any more.
+    /// Time passes: mostly a little, now and then so much that nothing can be edited any more, and seldom so much that nothing can be
+    /// deleted.
     fn pass(&mut self) {
-        self.model.now_ms += match self.rng.random_range(0..100) {
-            0..60 => self.rng.random_range(1..50),
-            60..95 => self.rng.random_range(50..5_000),
-            95..99 => self.rng.random_range(5_000..120_000),
+        self.model.now_ms += match self.rng.random_range(0..2_000) {
+            0..1_200 => self.rng.random_range(1..50),
+            1_200..1_900 => self.rng.random_range(50..5_000),
+            1_900..1_980 => self.rng.random_range(5_000..120_000),
+            1_980 => self.rng.random_range(172_000_000..174_000_000),
             _ => self.rng.random_range(120_000..1_200_000),
         };
         self.rig.set_time(self.model.now_ms);
@@ -210,8 +213,11 @@ impl<'t> World<'t> {
             let request = self.rig.request(&ask);
             if let What::Acknowledge(count) = &mut ask.what {
                 // What comes from now on it does not know yet.
-                let waiting = self.model.waiting(&ask.user, &ask.device);
-                *count = waiting.iter().take(*count).last().map_or(0, |(had, _)| *had);
+                let mut waiting = self.model.waiting(&ask.user, &ask.device);
+                waiting.truncate(*count);
+                *count = waiting.last().map_or(0, |(had, _)| *had);
+                let is_message = |(_, event): &&(usize, Kind)| matches!(event, Kind::Message(_));
+                ask.brought = waiting.iter().filter(is_message).map(|(had, _)| had - 1).collect();
             }
             return Ok(Some((ask, request)));
         };

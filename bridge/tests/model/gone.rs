@@ -1,0 +1,90 @@
+//! The rules of what is taken away: by somebody for themselves, or for everyone.
+
+use super::ask::{Answer, Ask};
+use super::state::{Message, Model, To, chat_of, key};
+use chasqui_proto::v1::event::Event as Kind;
+use chasqui_proto::{ErrorCode, v1};
+
+/// How long something can be deleted for everyone.
+const DELETE_MS: u64 = 48 * 60 * 60 * 1_000;
+
+type Answered = Result<Answer, ErrorCode>;
+
+impl Model {
+    pub(crate) fn delete(&mut self, ask: &Ask, delete: &v1::Delete) -> Answered {
+        if delete.for_everyone { self.delete_for_everyone(ask, delete) } else { self.hide(ask, delete) }
+    }
+
+    fn delete_for_everyone(&mut self, ask: &Ask, delete: &v1::Delete) -> Answered {
+        let (me, chat, seq) = (self.person(&ask.user), &delete.conversation, delete.seq);
+        let about = self.about(ask, &me, chat, seq)?;
+        let in_charge = chat.starts_with("g/") && self.is_in_charge(chat, &me);
+        if about.sender != me && !in_charge {
+            return Err(ErrorCode::Forbidden);
+        }
+        if about.is_gone {
+            return Ok(Answer::Done);
+        }
+        if self.now_ms.saturating_sub(about.time_ms) > DELETE_MS {
+            return Err(ErrorCode::Forbidden);
+        }
+        self.erase(&key(&ask.user, chat), seq);
+        let content = v1::Message { deletion: Some(v1::Deletion { seq }), ..v1::Message::default() };
+        Ok(self.act(&me, chat, content))
+    }
+
+    /// Somebody does not want to see something any more. Nobody else learns of it.
+    fn hide(&mut self, ask: &Ask, delete: &v1::Delete) -> Answered {
+        let (me, chat, seq) = (self.person(&ask.user), &delete.conversation, delete.seq);
+        let key = key(&ask.user, chat);
+        // In a direct chat a number that is not for them to see is away already.
+        let there = if chat.starts_with("g/") {
+            self.seen_by(&me, &key).any(|(seen, _)| seen == seq)
+        } else {
+            seq > 0 && seq <= self.newest_seen(&me, &key)
+        };
+        if !there {
+            return Err(ErrorCode::NoSuchMessage);
+        }
+        self.user(&ask.user).hidden.insert((chat.clone(), seq));
+        let news = v1::Delete { for_everyone: false, request_id: 0, ..delete.clone() };
+        self.tell_other_devices(ask, Kind::Delete(news));
+        Ok(Answer::Done)
+    }
+
+    /// What was said is no more, nor what was said instead of it: not in the conversation, nor in any inbox.
+    pub(crate) fn erase(&mut self, key: &str, seq: u64) {
+        let mut erased = Vec::new();
+        for (at, message) in self.conversations.get_mut(key).into_iter().flatten().enumerate() {
+            let number = at as u64 + 1;
+            let is_edit_of_it = message.content.edit.as_ref().is_some_and(|edit| edit.seq == seq);
+            if number == seq || is_edit_of_it {
+                message.content = gone(message);
+                message.erased = true;
+                erased.push(number);
+            }
+        }
+        for (name, user) in &mut self.users {
+            let Some(chat) = chat_of(name, key) else { continue };
+            for entry in &mut user.log {
+                let Kind::Message(message) = &entry.event else { continue };
+                if message.conversation == chat && erased.contains(&message.seq) {
+                    entry.event = Kind::Gone(v1::Gone { conversation: chat.clone(), seq: message.seq });
+                    entry.to = To::All;
+                    self.news.erased.insert(name.clone());
+                }
+            }
+        }
+        for number in erased {
+            let from = self.news.conversations.entry(key.to_owned()).or_insert(usize::MAX);
+            *from = (*from).min(number as usize - 1);
+        }
+    }
+}
+
+/// What stands for something that is no more. Of an edit it still says what that was about.
+pub(crate) fn gone(message: &Message) -> v1::Message {
+    let edit = message.content.edit.as_ref();
+    let edit = edit.map(|edit| v1::Edited { seq: edit.seq, ..v1::Edited::default() });
+    v1::Message { edit, gone: true, ..v1::Message::default() }
+}
