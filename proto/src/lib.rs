@@ -54,6 +54,7 @@ pub mod json;
 pub mod limits;
 pub mod send;
 pub mod topic;
+mod verb;
 pub mod wire;
 
 pub use error::Refusal;
