@@ -104,12 +104,17 @@ pub(crate) fn news(rig: &Rig, model: &mut Model, tails: &[NewItems]) -> Verdict 
         let user = &model.users[owner];
         let from = news.inboxes.get(owner).copied().unwrap_or(user.log.len());
         let stored = entries.get(owner).map_or(&[][..], Vec::as_slice);
+        // What was taken out meanwhile may have been told before, and is told again: what waits is compared below.
+        let gone: BTreeSet<(&str, u64)> = user.log.iter().filter_map(|entry| gone(&entry.event)).collect();
+        let is_gone = |event: &Kind| match event {
+            Kind::Message(message) => gone.contains(&(&message.conversation, message.seq)),
+            other => matches!(other, Kind::Gone(_)),
+        };
         for on in user.devices.keys().map(String::as_str).chain([ANY]) {
-            let shown = stored.iter().filter_map(|one| plain(rig.render(owner, on, one)?));
-            // What was taken out of an inbox is told again as well: that is compared below.
-            let machine: Vec<Kind> = shown.filter(|event| !matches!(event, Kind::Gone(_))).collect();
-            let of_model: Vec<Kind> =
-                user.log[from..].iter().filter_map(|entry| entry.shown_to(on)).collect();
+            let machine = stored.iter().filter_map(|one| plain(rig.render(owner, on, one)?));
+            let machine: Vec<Kind> = machine.filter(|event| !is_gone(event)).collect();
+            let of_model = user.log[from..].iter().filter_map(|entry| entry.shown_to(on));
+            let of_model: Vec<Kind> = of_model.filter(|event| !is_gone(event)).collect();
             same_all(|| format!("what is new to {owner}/{on}"), &machine, &of_model)?;
         }
     }
@@ -127,6 +132,12 @@ pub(crate) fn news(rig: &Rig, model: &mut Model, tails: &[NewItems]) -> Verdict 
         conversation(rig, model, key, *from)?;
     }
     Ok(())
+}
+
+/// What is no more, if an entry says so.
+fn gone(event: &Kind) -> Option<(&str, u64)> {
+    let Kind::Gone(gone) = event else { return None };
+    Some((&gone.conversation, gone.seq))
 }
 
 /// A conversation from a place on.
@@ -179,6 +190,8 @@ pub(crate) fn everything(rig: &mut Rig, model: &Model) -> Verdict {
             .map(|(topic, receipt)| (topic.strip_prefix(&prefix).unwrap_or(&topic).to_owned(), receipt));
         same(|| format!("the receipts of {name}"), &told.collect(), &of_model.receipts)?;
         list(rig, model, &Ask::new(name, "phone", What::Sync(v1::Sync::default())))?;
+        let all = v1::ContactList::default();
+        contacts(rig, model, &Ask::new(name, "phone", What::Contacts(all.clone())), &all)?;
     }
     for chat in model.groups.keys() {
         let id = GroupId::parse(chat.trim_start_matches("g/")).expect("it has the form of one");
@@ -222,6 +235,19 @@ pub(crate) fn history(
 ) -> Result<Option<ErrorCode>, String> {
     let machine = page(rig, ask).map(|page| (page.messages, page.more));
     let of_model = model.history(ask, asked);
+    same(|| format!("{ask:?}"), &machine, &of_model)?;
+    Ok(of_model.err())
+}
+
+/// A page of contacts and of who is blocked. Answers why there is none.
+pub(crate) fn contacts(
+    rig: &mut Rig,
+    model: &Model,
+    ask: &Ask,
+    asked: &v1::ContactList,
+) -> Result<Option<ErrorCode>, String> {
+    let machine = page(rig, ask).map(|page| (page.ties, page.more));
+    let of_model = model.contacts(ask, asked);
     same(|| format!("{ask:?}"), &machine, &of_model)?;
     Ok(of_model.err())
 }

@@ -30,7 +30,7 @@ impl Model {
         }
         self.erase(&key(&ask.user, chat), seq);
         let content = v1::Message { deletion: Some(v1::Deletion { seq }), ..v1::Message::default() };
-        Ok(self.act(&me, chat, content))
+        Ok(self.act(&me, chat, seq, content))
     }
 
     /// Somebody does not want to see something any more. Nobody else learns of it.

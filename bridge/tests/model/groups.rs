@@ -256,7 +256,16 @@ impl Model {
         let change = v1::GroupChange { change: Some(change), group: None };
         let content = v1::Message { change: Some(change), ..v1::Message::default() };
         let (sender, id) = (me.clone(), Vec::new());
-        let message = Message { sender, time_ms: 0, id, content, is_said: false, erased: false, audience };
+        let message = Message {
+            sender,
+            time_ms: 0,
+            id,
+            content,
+            is_said: false,
+            erased: false,
+            alone: false,
+            audience,
+        };
         self.tell(chat, message, None)
     }
 

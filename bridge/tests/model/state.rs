@@ -33,6 +33,26 @@ pub(crate) struct User {
     pub(crate) kept: BTreeMap<String, Kept>,
     /// What this one has taken away for themselves: chat and number.
     pub(crate) hidden: BTreeSet<(String, u64)>,
+    /// Who is on this one's lists, and takes a place there.
+    pub(crate) ties: BTreeMap<String, Tie>,
+}
+
+/// What somebody is to a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tie {
+    pub(crate) other: Person,
+    pub(crate) contact: bool,
+    pub(crate) blocked: bool,
+}
+
+impl Tie {
+    pub(crate) fn none(other: Person) -> Tie {
+        Tie { other, contact: false, blocked: false }
+    }
+
+    pub(crate) fn says_something(&self) -> bool {
+        self.contact || self.blocked
+    }
 }
 
 /// An entry of an inbox.
@@ -92,6 +112,8 @@ pub(crate) struct Message {
     pub(crate) is_said: bool,
     /// What it said is no more.
     pub(crate) erased: bool,
+    /// Its sender alone sees it, for the other side blocked them.
+    pub(crate) alone: bool,
     /// Who sees it, now and later.
     pub(crate) audience: Vec<Person>,
 }
@@ -170,6 +192,7 @@ impl Entry {
                     conversation: message.conversation.clone(),
                     sender: message.sender.clone(),
                     seq: message.seq,
+                    prev_seq: message.prev_seq,
                     time_ms: message.time_ms,
                     ..v1::Message::default()
                 }))

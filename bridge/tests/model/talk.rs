@@ -60,6 +60,7 @@ impl Model {
             link_preview: send.link_preview.clone(),
             ..v1::Message::default()
         };
+        let mut alone = false;
         let audience = if let Some(peer) = chat.strip_prefix("u/") {
             if guessed && self.said(&key).is_empty() {
                 return Err(ErrorCode::RateLimited);
@@ -68,7 +69,9 @@ impl Model {
                 self.note_guess(&ask.user);
                 return Err(ErrorCode::NoSuchUser);
             }
-            pair(&me, self.person(peer))
+            self.may_speak(&me, chat)?;
+            alone = self.blocks(&self.person(peer), &me);
+            self.pair(&me, peer)
         } else {
             let members = self.members(chat);
             let only_admins = self.groups.get(chat).is_some_and(|group| group.settings.admins_post());
@@ -86,6 +89,7 @@ impl Model {
             content,
             is_said: true,
             erased: false,
+            alone,
             audience,
         };
         let seq = self.tell(&key, message, Some(&ask.device));
@@ -117,7 +121,7 @@ impl Model {
             link_preview: edit.link_preview.clone(),
         };
         let content = v1::Message { edit: Some(edited), ..v1::Message::default() };
-        Ok(self.act(&me, &edit.conversation, content))
+        Ok(self.act(&me, &edit.conversation, edit.seq, content))
     }
 
     pub(crate) fn react(&mut self, ask: &Ask, react: &v1::React) -> Result<Answer, ErrorCode> {
@@ -125,7 +129,7 @@ impl Model {
         self.about_what_is_there(ask, &me, &react.conversation, react.seq)?;
         let reaction = v1::Reaction { seq: react.seq, emoji: react.emoji.clone() };
         let content = v1::Message { reaction: Some(reaction), ..v1::Message::default() };
-        Ok(self.act(&me, &react.conversation, content))
+        Ok(self.act(&me, &react.conversation, react.seq, content))
     }
 
     /// Something is put above the others, or taken down.
@@ -138,7 +142,7 @@ impl Model {
         self.about_what_is_there(ask, &me, chat, pin.seq)?;
         let pinned = v1::Pin { seq: pin.seq, pinned: pin.pinned };
         let content = v1::Message { pin: Some(pinned), ..v1::Message::default() };
-        Ok(self.act(&me, chat, content))
+        Ok(self.act(&me, chat, pin.seq, content))
     }
 
     /// What something is to be done to.
@@ -146,6 +150,7 @@ impl Model {
         if chat.starts_with("g/") && !self.is_member(chat, me) {
             return Err(ErrorCode::Forbidden);
         }
+        self.may_speak(me, chat)?;
         let key = key(&ask.user, chat);
         let seen = self.seen_by(me, &key).find(|(number, _)| *number == seq);
         let (_, message) = seen.filter(|_| ask.about_something).ok_or(ErrorCode::NoSuchMessage)?;
@@ -165,15 +170,29 @@ impl Model {
             .and_then(|about| if about.is_gone { Err(ErrorCode::NoSuchMessage) } else { Ok(about) })
     }
 
-    pub(crate) fn act(&mut self, me: &Person, chat: &str, content: v1::Message) -> Answer {
+    pub(crate) fn act(&mut self, me: &Person, chat: &str, about: u64, content: v1::Message) -> Answer {
+        let key = key(&me.name, chat);
+        let alone = self.said(&key)[about as usize - 1].alone;
         let audience = match chat.strip_prefix("u/") {
-            Some(peer) if self.exists(peer) => pair(me, self.person(peer)),
-            Some(_) => vec![me.clone()],
+            // What one alone sees, nobody hears anything about.
+            Some(_) if alone => vec![me.clone()],
+            Some(peer) => self.pair(me, peer),
             None => self.members(chat).into_iter().map(|member| member.person).collect(),
         };
         let (sender, id) = (me.clone(), Vec::new());
-        let message = Message { sender, time_ms: 0, id, content, is_said: false, erased: false, audience };
-        Answer::Number(self.tell(&key(&me.name, chat), message, None))
+        let message =
+            Message { sender, time_ms: 0, id, content, is_said: false, erased: false, alone, audience };
+        Answer::Number(self.tell(&key, message, None))
+    }
+
+    /// Who hears what somebody says in a direct chat: they alone where the other side blocks them, or is not there.
+    fn pair(&self, me: &Person, peer: &str) -> Vec<Person> {
+        let peer = self.person(peer);
+        if *me == peer || !self.is_alive(&peer) || self.blocks(&peer, me) {
+            vec![me.clone()]
+        } else {
+            vec![me.clone(), peer]
+        }
     }
 
     /// Something new in a conversation: into the inboxes of all who see it. What a device has said itself, its own user's other devices
@@ -181,13 +200,15 @@ impl Model {
     pub(crate) fn tell(&mut self, key: &str, message: Message, from: Option<&str>) -> u64 {
         let (sender, audience, is_said) = (message.sender.clone(), message.audience.clone(), message.is_said);
         let (content, id) = (message.content.clone(), message.id.clone());
+        let before: Vec<u64> = audience.iter().map(|reader| self.newest_seen(reader, key)).collect();
         let (seq, time_ms) = self.say(key, message);
         let to_self =
             audience.len() == 1 && key == super::state::key(&sender.name, &format!("u/{}", sender.name));
-        for reader in audience {
+        for (reader, before) in audience.into_iter().zip(before) {
             let own = reader == sender;
             let mut shown = shown(&reader.name, key, seq, &content);
             shown.time_ms = time_ms.cast_signed();
+            shown.prev_seq = if before + 1 == seq { 0 } else { before };
             if key.starts_with("g/") || (own && !to_self) {
                 shown.sender.clone_from(&sender.name);
             }
@@ -213,8 +234,4 @@ impl Model {
 pub(crate) fn shown(reader: &str, key: &str, seq: u64, content: &v1::Message) -> v1::Message {
     let conversation = chat_of(reader, key).expect("the reader takes part");
     v1::Message { conversation, seq, ..content.clone() }
-}
-
-fn pair(me: &Person, peer: Person) -> Vec<Person> {
-    if *me == peer { vec![peer] } else { vec![me.clone(), peer] }
 }

@@ -223,6 +223,7 @@ impl<'t> World<'t> {
         };
         let looked = match &ask.what {
             What::History(history) => Some(compare::history(&mut self.rig, &self.model, &ask, history)?),
+            What::Contacts(list) => Some(compare::contacts(&mut self.rig, &self.model, &ask, list)?),
             What::Sync(_) => Some(compare::list(&mut self.rig, &self.model, &ask)?),
             _ => None,
         };

@@ -81,7 +81,9 @@ impl Act {
         };
         let mut changes = self.erased(view, original, fate)?;
         let expires_at_ms = self.expires_at_ms(original);
-        let Told { seq, time_ms, places } = pair.tell(&self.content, expires_at_ms, env, &mut changes);
+        // Who does not see what it is about, because they blocked who said it, does not see this either.
+        let alone = original.alone;
+        let Told { seq, time_ms, places } = pair.tell(&self.content, expires_at_ms, alone, env, &mut changes);
         changes.extend(self.becomes(&id, fate, Edition::new(seq, time_ms, &places)));
         changes.extend(self.expires(&id, expires_at_ms, seq));
         Ok(Decision { changes, outcome: Outcome::Accepted { seq, time_ms } })
