@@ -45,9 +45,6 @@ const IN_A_WORLD: u64 = 20_000;
 const LONG: u64 = 1_000_000;
 const OFTEN: u64 = 1_000;
 
-/// What the model does not know: these have tests of their own alone.
-const BESIDE: [&str; 1] = ["timer"];
-
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|number| number.parse().expect("it is a number"))
 }
@@ -82,9 +79,6 @@ fn heavy_machine_and_model_agree_about_everything() {
     }
     let often = if commands >= LONG { OFTEN } else { 1 };
     for kind in Verb::ALL.iter().map(|verb| verb.name()).chain(OTHER_KINDS) {
-        if BESIDE.contains(&kind) {
-            continue;
-        }
         let (accepted, refused) = tally.kinds.get(kind).copied().unwrap_or_default();
         assert!(accepted >= often, "{kind} was accepted {accepted} times, and should be {often} times");
         let enough = NEVER_REFUSED.contains(&kind) || refused >= often;

@@ -4,6 +4,7 @@ use super::ask::{Answer, Ask, Told, What};
 use super::rig::{Rig, receipt, user};
 use super::state::{Message, Model, key};
 use chasqui_bridge::hook::Publication;
+use chasqui_bridge::machine::command::Expire;
 use chasqui_bridge::machine::stored::StoredMessage;
 use chasqui_bridge::machine::{self, Outcome};
 use chasqui_bridge::sequencer::{NewItems, Source, fetch, names};
@@ -113,7 +114,7 @@ pub(crate) fn news(rig: &Rig, model: &mut Model, tails: &[NewItems]) -> Verdict 
         for on in user.devices.keys().map(String::as_str).chain([ANY]) {
             let machine = stored.iter().filter_map(|one| plain(rig.render(owner, on, one)?));
             let machine: Vec<Kind> = machine.filter(|event| !is_gone(event)).collect();
-            let of_model = user.log[from..].iter().filter_map(|entry| entry.shown_to(on));
+            let of_model = user.log[from..].iter().filter_map(|entry| entry.shown_to(on, model.now_ms));
             let of_model: Vec<Kind> = of_model.filter(|event| !is_gone(event)).collect();
             same_all(|| format!("what is new to {owner}/{on}"), &machine, &of_model)?;
         }
@@ -140,6 +141,16 @@ fn gone(event: &Kind) -> Option<(&str, u64)> {
     Some((&gone.conversation, gone.seq))
 }
 
+/// What is over, and not erased.
+pub(crate) fn due(rig: &Rig, model: &Model) -> Result<Vec<Expire>, String> {
+    let due = rig.due();
+    let machine = due.iter().map(|one| (one.at_ms, one.conversation.to_string(), one.seq.0));
+    let of_model = model.expiries.iter().filter(|(at_ms, ..)| *at_ms <= model.now_ms);
+    let of_model: BTreeSet<_> = of_model.cloned().collect();
+    same(|| "what is to be erased".to_owned(), &machine.collect(), &of_model)?;
+    Ok(due)
+}
+
 /// A conversation from a place on.
 fn conversation(rig: &Rig, model: &Model, key: &str, from: usize) -> Verdict {
     let id = ConversationId::parse(key).expect("it is the name of one");
@@ -156,11 +167,13 @@ fn conversation(rig: &Rig, model: &Model, key: &str, from: usize) -> Verdict {
             let message = StoredMessage::decode(&stored).expect("it is a message");
             let content = v1::Message::decode(message.content).expect("it has content");
             let id = message.client_msg_id.map(|id| id.as_bytes().to_vec()).unwrap_or_default();
-            found.push((message.sender.to_string(), message.time_ms, id, content));
+            let (time_ms, expires_at_ms) = (message.time_ms, message.expires_at_ms);
+            found.push((message.sender.to_string(), time_ms, expires_at_ms, id, content));
         }
     }
     let plain = |message: &Message| {
-        (message.sender.name.clone(), message.time_ms, message.id.clone(), message.content.clone())
+        let (time_ms, expires_at_ms) = (message.time_ms, message.expires_at_ms);
+        (message.sender.name.clone(), time_ms, expires_at_ms, message.id.clone(), message.content.clone())
     };
     let of_model: Vec<_> = model.said(key)[from..].iter().map(plain).collect();
     same_all(|| format!("what {key} holds from {} on", from + 1), &found, &of_model)
@@ -289,5 +302,6 @@ pub(crate) fn is_there(model: &Model, ask: &Ask) -> bool {
     };
     let said = model.said(&key(&ask.user, chat));
     let message = seq.checked_sub(1).and_then(|at| said.get(at as usize));
-    message.is_some_and(|message| message.is_said)
+    // Of a sign that is no more nobody can tell what it was.
+    message.is_some_and(|message| message.is_said || (message.erased && message.content.edit.is_none()))
 }

@@ -2,6 +2,7 @@
 
 use super::ask::{Ask, What, ack_of};
 use super::state::{Accepted, Message, Model, Person, key};
+use super::talk::TIMER_MAX_S;
 use chasqui_bridge::machine::Ack;
 use chasqui_proto::topic::Verb;
 use chasqui_proto::v1;
@@ -27,6 +28,7 @@ const WEIGHTS: &[(&str, u32)] = &[
     ("react", 50),
     ("delete", 60),
     ("pin", 25),
+    ("timer", 30),
     ("contact.add", 25),
     ("contact.remove", 20),
     ("contacts", 15),
@@ -208,6 +210,9 @@ impl Draw<'_> {
         if self.chance(10) {
             send.reply_to = Some(v1::Quote { seq: 1, sender: user.to_owned(), excerpt: self.text() });
         }
+        if self.chance(12) {
+            send.expires_in_s = self.pick(&[1, 2, 10, 60, 600, TIMER_MAX_S + 1]).expect("there are some");
+        }
         if self.chance(70) {
             // Few enough that each comes again in other chats, and for who has the name later.
             let id: u16 = self.rng.random_range(0..400);
@@ -349,6 +354,11 @@ impl Draw<'_> {
                 let conversation = self.chat(user)?;
                 let seq = self.number(user, &conversation);
                 What::Pin(v1::PinMessage { conversation, seq, pinned: self.rng.random(), request_id: 0 })
+            }
+            Verb::Timer => {
+                let conversation = self.chat(user)?;
+                let seconds = self.pick(&[0, 0, 2, 30, 3_600, TIMER_MAX_S + 1]).expect("there are some");
+                What::Timer(v1::SetTimer { conversation, seconds, request_id: 0 })
             }
             Verb::ContactAdd => {
                 let users = if self.chance(3) { Vec::new() } else { self.some_users() };

@@ -259,6 +259,7 @@ impl Model {
         let message = Message {
             sender,
             time_ms: 0,
+            expires_at_ms: 0,
             id,
             content,
             is_said: false,
@@ -266,7 +267,7 @@ impl Model {
             alone: false,
             audience,
         };
-        self.tell(chat, message, None)
+        self.tell(chat, message, None, None)
     }
 
     /// Some become members: they see from here on, beginning with the group as it is.

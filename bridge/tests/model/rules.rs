@@ -33,6 +33,11 @@ impl Model {
             What::React(react) => self.react(ask, react),
             What::Delete(delete) => self.delete(ask, delete),
             What::Pin(pin) => self.pin(ask, pin),
+            What::Timer(timer) => self.set_timer(ask, timer),
+            What::Expire(expire) => {
+                self.expire(&expire.conversation.to_string(), expire.seq.0, expire.at_ms);
+                Ok(Answer::Done)
+            }
             What::AddContacts(asked) => self.tie(ask, &asked.users, true, |tie| tie.contact = true),
             What::RemoveContacts(asked) => self.tie(ask, &asked.users, false, |tie| tie.contact = false),
             What::Block(asked) => {
