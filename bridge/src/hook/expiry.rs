@@ -40,8 +40,11 @@ impl ChatHook {
     }
 }
 
-/// The messages whose time is over.
-fn due(reader: &Reader, now_ms: u64) -> Result<Vec<Expire>, FetchError> {
+/// The messages whose time is over; the first of them, where they are many.
+///
+/// # Errors
+/// If something stored cannot be read.
+pub fn due(reader: &Reader, now_ms: u64) -> Result<Vec<Expire>, FetchError> {
     let end = now_ms.saturating_add(1).to_be_bytes();
     let found = reader.ordered_range(space::EXPIRIES, &[], Some(&end), PAGE)?;
     let mut due = Vec::with_capacity(found.len());

@@ -4,7 +4,7 @@
 //! what is asked for.
 
 use super::sight::Sight;
-use crate::machine::stored::{StoredMessage, gone_content, is_change, was_message};
+use crate::machine::stored::{StoredMessage, edit_of, gone_content, is_change, was_message};
 use crate::sequencer::fetch::{self, FetchError};
 use crate::sequencer::names;
 use bytes::Bytes;
@@ -205,7 +205,7 @@ fn shown(
     if time_ms < sight.since_ms {
         return Ok(None);
     }
-    let content = if has_expired { gone_content(None).into() } else { content };
+    let content = if has_expired { gone_content(edit_of(&content)).into() } else { content };
     let mut out = Vec::new();
     MessageEntry {
         conversation: chat,

@@ -33,6 +33,7 @@ mod users;
 mod verbs;
 mod watches;
 
+pub use expiry::due;
 pub use operators::Operators;
 pub use ops::Operations;
 pub use publication::Publication;

@@ -206,7 +206,7 @@ impl Filling<'_> {
             mentions,
             receipt: (receipt.position > 0 && *receipt != none).then(|| receipt.shown()),
             group,
-            timer_s: sight.timer_s,
+            timer_s: if sight.has_ended { 0 } else { sight.timer_s },
         };
         let mut out = summary.encode_to_vec();
         let newest = history::Query { chat: chat.clone(), part: Part::Before(Seq::NONE), limit: 1 };

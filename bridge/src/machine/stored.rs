@@ -78,6 +78,15 @@ pub(crate) fn gone_content(edit_of: Option<Seq>) -> Vec<u8> {
     content
 }
 
+/// The message that something else is said instead of, where content is an edit.
+pub(crate) fn edit_of(content: &[u8]) -> Option<Seq> {
+    let Some(Ok(wire::Field { number: EDIT, value: Value::Bytes(at), .. })) = wire::fields(content).next()
+    else {
+        return None;
+    };
+    v1::Edited::decode(&content[at]).ok().map(|edit| Seq(edit.seq))
+}
+
 /// Whether content is that of a message of its own that is no more.
 pub(crate) fn was_message(content: &[u8]) -> bool {
     matches!(wire::fields(content).next(), Some(Ok(wire::Field { number: GONE, .. })))

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use chasqui_bridge::machine::Ack;
+use chasqui_bridge::machine::command::Expire;
 use chasqui_proto::topic::Verb;
 use chasqui_proto::{ErrorCode, json, v1};
 use prost::Message;
@@ -31,6 +32,14 @@ pub(crate) enum What {
     React(v1::React),
     Delete(v1::Delete),
     Pin(v1::PinMessage),
+    Timer(v1::SetTimer),
+    /// The server asks itself to erase what is over.
+    Expire(Expire),
+    AddContacts(v1::ContactUsers),
+    RemoveContacts(v1::ContactUsers),
+    Block(v1::BlockUser),
+    Unblock(v1::BlockUser),
+    Contacts(v1::ContactList),
     History(v1::History),
     Settings(v1::Settings),
     Chat(v1::Chat),
@@ -77,11 +86,11 @@ pub(crate) enum Told {
 }
 
 /// The kinds that are no verbs.
-pub(crate) const OTHER_KINDS: [&str; 6] =
-    ["send", "attach", "detach", "acknowledge", "user.create", "user.remove"];
+pub(crate) const OTHER_KINDS: [&str; 7] =
+    ["expire", "send", "attach", "detach", "acknowledge", "user.create", "user.remove"];
 
 /// Those that nothing refuses.
-pub(crate) const NEVER_REFUSED: [&str; 4] = ["detach", "acknowledge", "user.create", "user.remove"];
+pub(crate) const NEVER_REFUSED: [&str; 5] = ["expire", "detach", "acknowledge", "user.create", "user.remove"];
 
 /// What an acknowledgement can say to a device of this name: one each of the ways there are.
 pub(crate) fn ack_of(device: &str) -> Ack {
@@ -108,6 +117,13 @@ impl Ask {
             What::React(_) => Verb::React.name(),
             What::Delete(_) => Verb::Delete.name(),
             What::Pin(_) => Verb::Pin.name(),
+            What::Timer(_) => Verb::Timer.name(),
+            What::Expire(_) => "expire",
+            What::AddContacts(_) => Verb::ContactAdd.name(),
+            What::RemoveContacts(_) => Verb::ContactRemove.name(),
+            What::Block(_) => Verb::Block.name(),
+            What::Unblock(_) => Verb::Unblock.name(),
+            What::Contacts(_) => Verb::Contacts.name(),
             What::History(_) => Verb::History.name(),
             What::Settings(_) => Verb::Settings.name(),
             What::Chat(_) => Verb::Chat.name(),
@@ -142,6 +158,10 @@ impl Ask {
             What::React(react) => self.encoded(react),
             What::Delete(delete) => self.encoded(delete),
             What::Pin(pin) => self.encoded(pin),
+            What::Timer(timer) => self.encoded(timer),
+            What::AddContacts(users) | What::RemoveContacts(users) => self.encoded(users),
+            What::Block(user) | What::Unblock(user) => self.encoded(user),
+            What::Contacts(list) => self.encoded(list),
             What::History(history) => self.encoded(history),
             What::Settings(settings) => self.encoded(settings),
             What::Chat(chat) => self.encoded(chat),
@@ -156,7 +176,12 @@ impl Ask {
             What::Invite(invite) => self.encoded(invite),
             What::Join(join) => self.encoded(join),
             What::Garbage(_, payload) => payload.clone(),
-            What::Attach | What::Detach | What::Acknowledge(_) | What::CreateUser | What::RemoveUser => {
+            What::Attach
+            | What::Detach
+            | What::Acknowledge(_)
+            | What::CreateUser
+            | What::RemoveUser
+            | What::Expire(_) => {
                 return None;
             }
         };

@@ -4,6 +4,7 @@ use super::ask::{Answer, Ask, Told, What};
 use super::rig::{Rig, receipt, user};
 use super::state::{Message, Model, key};
 use chasqui_bridge::hook::Publication;
+use chasqui_bridge::machine::command::Expire;
 use chasqui_bridge::machine::stored::StoredMessage;
 use chasqui_bridge::machine::{self, Outcome};
 use chasqui_bridge::sequencer::{NewItems, Source, fetch, names};
@@ -104,12 +105,17 @@ pub(crate) fn news(rig: &Rig, model: &mut Model, tails: &[NewItems]) -> Verdict 
         let user = &model.users[owner];
         let from = news.inboxes.get(owner).copied().unwrap_or(user.log.len());
         let stored = entries.get(owner).map_or(&[][..], Vec::as_slice);
+        // What was taken out meanwhile may have been told before, and is told again: what waits is compared below.
+        let gone: BTreeSet<(&str, u64)> = user.log.iter().filter_map(|entry| gone(&entry.event)).collect();
+        let is_gone = |event: &Kind| match event {
+            Kind::Message(message) => gone.contains(&(&message.conversation, message.seq)),
+            other => matches!(other, Kind::Gone(_)),
+        };
         for on in user.devices.keys().map(String::as_str).chain([ANY]) {
-            let shown = stored.iter().filter_map(|one| plain(rig.render(owner, on, one)?));
-            // What was taken out of an inbox is told again as well: that is compared below.
-            let machine: Vec<Kind> = shown.filter(|event| !matches!(event, Kind::Gone(_))).collect();
-            let of_model: Vec<Kind> =
-                user.log[from..].iter().filter_map(|entry| entry.shown_to(on)).collect();
+            let machine = stored.iter().filter_map(|one| plain(rig.render(owner, on, one)?));
+            let machine: Vec<Kind> = machine.filter(|event| !is_gone(event)).collect();
+            let of_model = user.log[from..].iter().filter_map(|entry| entry.shown_to(on, model.now_ms));
+            let of_model: Vec<Kind> = of_model.filter(|event| !is_gone(event)).collect();
             same_all(|| format!("what is new to {owner}/{on}"), &machine, &of_model)?;
         }
     }
@@ -129,6 +135,22 @@ pub(crate) fn news(rig: &Rig, model: &mut Model, tails: &[NewItems]) -> Verdict 
     Ok(())
 }
 
+/// What is no more, if an entry says so.
+fn gone(event: &Kind) -> Option<(&str, u64)> {
+    let Kind::Gone(gone) = event else { return None };
+    Some((&gone.conversation, gone.seq))
+}
+
+/// What is over, and not erased.
+pub(crate) fn due(rig: &Rig, model: &Model) -> Result<Vec<Expire>, String> {
+    let due = rig.due();
+    let machine = due.iter().map(|one| (one.at_ms, one.conversation.to_string(), one.seq.0));
+    let of_model = model.expiries.iter().filter(|(at_ms, ..)| *at_ms <= model.now_ms);
+    let of_model: BTreeSet<_> = of_model.cloned().collect();
+    same(|| "what is to be erased".to_owned(), &machine.collect(), &of_model)?;
+    Ok(due)
+}
+
 /// A conversation from a place on.
 fn conversation(rig: &Rig, model: &Model, key: &str, from: usize) -> Verdict {
     let id = ConversationId::parse(key).expect("it is the name of one");
@@ -145,11 +167,13 @@ fn conversation(rig: &Rig, model: &Model, key: &str, from: usize) -> Verdict {
             let message = StoredMessage::decode(&stored).expect("it is a message");
             let content = v1::Message::decode(message.content).expect("it has content");
             let id = message.client_msg_id.map(|id| id.as_bytes().to_vec()).unwrap_or_default();
-            found.push((message.sender.to_string(), message.time_ms, id, content));
+            let (time_ms, expires_at_ms) = (message.time_ms, message.expires_at_ms);
+            found.push((message.sender.to_string(), time_ms, expires_at_ms, id, content));
         }
     }
     let plain = |message: &Message| {
-        (message.sender.name.clone(), message.time_ms, message.id.clone(), message.content.clone())
+        let (time_ms, expires_at_ms) = (message.time_ms, message.expires_at_ms);
+        (message.sender.name.clone(), time_ms, expires_at_ms, message.id.clone(), message.content.clone())
     };
     let of_model: Vec<_> = model.said(key)[from..].iter().map(plain).collect();
     same_all(|| format!("what {key} holds from {} on", from + 1), &found, &of_model)
@@ -179,6 +203,8 @@ pub(crate) fn everything(rig: &mut Rig, model: &Model) -> Verdict {
             .map(|(topic, receipt)| (topic.strip_prefix(&prefix).unwrap_or(&topic).to_owned(), receipt));
         same(|| format!("the receipts of {name}"), &told.collect(), &of_model.receipts)?;
         list(rig, model, &Ask::new(name, "phone", What::Sync(v1::Sync::default())))?;
+        let all = v1::ContactList::default();
+        contacts(rig, model, &Ask::new(name, "phone", What::Contacts(all.clone())), &all)?;
     }
     for chat in model.groups.keys() {
         let id = GroupId::parse(chat.trim_start_matches("g/")).expect("it has the form of one");
@@ -226,6 +252,19 @@ pub(crate) fn history(
     Ok(of_model.err())
 }
 
+/// A page of contacts and of who is blocked. Answers why there is none.
+pub(crate) fn contacts(
+    rig: &mut Rig,
+    model: &Model,
+    ask: &Ask,
+    asked: &v1::ContactList,
+) -> Result<Option<ErrorCode>, String> {
+    let machine = page(rig, ask).map(|page| (page.ties, page.more));
+    let of_model = model.contacts(ask, asked);
+    same(|| format!("{ask:?}"), &machine, &of_model)?;
+    Ok(of_model.err())
+}
+
 /// The list of somebody's conversations, page by page. Answers why there is none.
 pub(crate) fn list(rig: &mut Rig, model: &Model, ask: &Ask) -> Result<Option<ErrorCode>, String> {
     let What::Sync(mut asked) = ask.what.clone() else { unreachable!("it asks for a list") };
@@ -263,5 +302,6 @@ pub(crate) fn is_there(model: &Model, ask: &Ask) -> bool {
     };
     let said = model.said(&key(&ask.user, chat));
     let message = seq.checked_sub(1).and_then(|at| said.get(at as usize));
-    message.is_some_and(|message| message.is_said)
+    // Of a sign that is no more nobody can tell what it was.
+    message.is_some_and(|message| message.is_said || (message.erased && message.content.edit.is_none()))
 }

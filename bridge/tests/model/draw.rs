@@ -2,6 +2,7 @@
 
 use super::ask::{Ask, What, ack_of};
 use super::state::{Accepted, Message, Model, Person, key};
+use super::talk::TIMER_MAX_S;
 use chasqui_bridge::machine::Ack;
 use chasqui_proto::topic::Verb;
 use chasqui_proto::v1;
@@ -27,6 +28,12 @@ const WEIGHTS: &[(&str, u32)] = &[
     ("react", 50),
     ("delete", 60),
     ("pin", 25),
+    ("timer", 30),
+    ("contact.add", 25),
+    ("contact.remove", 20),
+    ("contacts", 15),
+    ("block", 20),
+    ("unblock", 30),
     ("history", 50),
     ("settings", 30),
     ("chat", 40),
@@ -86,6 +93,7 @@ impl Draw<'_> {
         let garbled = match verb {
             // Of these nothing else can be wrong.
             Some(Verb::Settings | Verb::Sync) => 30,
+            Some(Verb::Unblock) => 10,
             _ => 2,
         };
         let what = if self.chance(garbled) {
@@ -201,6 +209,9 @@ impl Draw<'_> {
         let mut send = v1::Send { body, mentions: self.mentions(), ..v1::Send::default() };
         if self.chance(10) {
             send.reply_to = Some(v1::Quote { seq: 1, sender: user.to_owned(), excerpt: self.text() });
+        }
+        if self.chance(12) {
+            send.expires_in_s = self.pick(&[1, 2, 10, 60, 600, TIMER_MAX_S + 1]).expect("there are some");
         }
         if self.chance(70) {
             // Few enough that each comes again in other chats, and for who has the name later.
@@ -343,6 +354,36 @@ impl Draw<'_> {
                 let conversation = self.chat(user)?;
                 let seq = self.number(user, &conversation);
                 What::Pin(v1::PinMessage { conversation, seq, pinned: self.rng.random(), request_id: 0 })
+            }
+            Verb::Timer => {
+                let conversation = self.chat(user)?;
+                let seconds = self.pick(&[0, 0, 2, 30, 3_600, TIMER_MAX_S + 1]).expect("there are some");
+                What::Timer(v1::SetTimer { conversation, seconds, request_id: 0 })
+            }
+            Verb::ContactAdd => {
+                let users = if self.chance(3) { Vec::new() } else { self.some_users() };
+                What::AddContacts(v1::ContactUsers { users, request_id: 0 })
+            }
+            Verb::ContactRemove => {
+                let users = if self.chance(3) { Vec::new() } else { self.some_users() };
+                What::RemoveContacts(v1::ContactUsers { users, request_id: 0 })
+            }
+            Verb::Block => What::Block(v1::BlockUser { user: self.anybody(), request_id: 0 }),
+            Verb::Unblock => {
+                let ties = self.model.users.get(user).into_iter().flat_map(|user| &user.ties);
+                let blocked: Vec<String> =
+                    ties.filter(|(_, tie)| tie.blocked).map(|(name, _)| name.clone()).collect();
+                let blocked = if self.chance(80) { self.pick(&blocked) } else { None };
+                let user = blocked.unwrap_or_else(|| self.anybody());
+                What::Unblock(v1::BlockUser { user, request_id: 0 })
+            }
+            Verb::Contacts => {
+                let after = match self.rng.random_range(0..10) {
+                    0..3 => "?".to_owned(),
+                    3..6 => self.anybody(),
+                    _ => String::new(),
+                };
+                What::Contacts(v1::ContactList { after, limit: self.rng.random_range(0..5), request_id: 0 })
             }
             Verb::History => {
                 let conversation = self.chat(user)?;

@@ -1,4 +1,4 @@
-//! The rules of what is taken away: by somebody for themselves, or for everyone.
+//! The rules of what is taken away: by somebody for themselves, or for everyone, or because its time is over.
 
 use super::ask::{Answer, Ask};
 use super::state::{Message, Model, To, chat_of, key};
@@ -30,7 +30,7 @@ impl Model {
         }
         self.erase(&key(&ask.user, chat), seq);
         let content = v1::Message { deletion: Some(v1::Deletion { seq }), ..v1::Message::default() };
-        Ok(self.act(&me, chat, content))
+        Ok(self.act(&me, chat, Some(&about), content))
     }
 
     /// Somebody does not want to see something any more. Nobody else learns of it.
@@ -52,6 +52,14 @@ impl Model {
         Ok(Answer::Done)
     }
 
+    /// The server erases what is over.
+    pub(crate) fn expire(&mut self, key: &str, seq: u64, at_ms: u64) {
+        self.expiries.remove(&(at_ms, key.to_owned(), seq));
+        if !self.said(key)[seq as usize - 1].erased {
+            self.erase(key, seq);
+        }
+    }
+
     /// What was said is no more, nor what was said instead of it: not in the conversation, nor in any inbox.
     pub(crate) fn erase(&mut self, key: &str, seq: u64) {
         let mut erased = Vec::new();
@@ -60,7 +68,7 @@ impl Model {
             let is_edit_of_it = message.content.edit.as_ref().is_some_and(|edit| edit.seq == seq);
             if number == seq || is_edit_of_it {
                 message.content = gone(message);
-                message.erased = true;
+                (message.erased, message.expires_at_ms) = (true, 0);
                 erased.push(number);
             }
         }

@@ -256,8 +256,18 @@ impl Model {
         let change = v1::GroupChange { change: Some(change), group: None };
         let content = v1::Message { change: Some(change), ..v1::Message::default() };
         let (sender, id) = (me.clone(), Vec::new());
-        let message = Message { sender, time_ms: 0, id, content, is_said: false, erased: false, audience };
-        self.tell(chat, message, None)
+        let message = Message {
+            sender,
+            time_ms: 0,
+            expires_at_ms: 0,
+            id,
+            content,
+            is_said: false,
+            erased: false,
+            alone: false,
+            audience,
+        };
+        self.tell(chat, message, None, None)
     }
 
     /// Some become members: they see from here on, beginning with the group as it is.

@@ -71,8 +71,8 @@ impl Model {
         let there = if chat.starts_with("g/") && !is_member {
             self.seen_by(&me, &key).any(|(seq, _)| seq == up_to)
         } else {
-            let head = self.said(&key).len() as u64;
-            (is_member || self.newest_seen(&me, &key) > 0) && up_to <= head
+            let newest = self.newest_seen(&me, &key);
+            (is_member || newest > 0) && up_to <= newest
         };
         if !there {
             return Err(ErrorCode::NoSuchMessage);

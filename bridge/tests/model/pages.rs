@@ -1,6 +1,7 @@
 //! What is looked at: pages of history, and the list of conversations with what is unread.
 
 use super::ask::Ask;
+use super::gone::gone;
 use super::state::{Message, Model, chat_of, key};
 use super::talk::shown;
 use chasqui_proto::{ChatName, ErrorCode, v1};
@@ -37,7 +38,7 @@ impl Model {
         let mut page: Vec<v1::Message> = self
             .seen_by(&me, &key)
             .filter(|(seq, _)| asked_for(*seq))
-            .map(|(seq, message)| as_read(&ask.user, &key, seq, message))
+            .map(|(seq, message)| as_read(&ask.user, &key, seq, message, self.now_ms))
             .collect();
         let limit = if asked.limit == 0 { PAGE } else { PAGE.min(asked.limit as usize) };
         let too_many = page.len().saturating_sub(limit);
@@ -59,19 +60,22 @@ impl Model {
             let user = &self.users[name];
             let kept = user.kept.get(&chat).cloned().unwrap_or_default();
             let read = kept.read.max(kept.cleared);
+            // Of a group its members know.
+            let knows = chat.starts_with("u/") || self.is_member(key, &me);
+            let timer_s = self.timers.get(key).copied().filter(|_| knows);
             let is_hidden = |seq: u64| user.hidden.contains(&(chat.clone(), seq));
             let unread: Vec<&Message> = self
                 .seen_by(&me, key)
                 .filter(|(seq, message)| *seq > read && message.is_said && message.sender.name != name)
-                .filter(|(seq, message)| !message.erased && !is_hidden(*seq))
+                .filter(|(seq, message)| !message.is_gone(self.now_ms) && !is_hidden(*seq))
                 .map(|(_, message)| message)
                 .take(UNREAD)
                 .collect();
             let names_me = |message: &&&Message| message.content.mentions.iter().any(|one| one.user == name);
             let last = self.seen_by(&me, key).rfind(|(seq, _)| *seq > kept.cleared && !is_hidden(*seq));
-            let last = last.map(|(seq, last)| as_read(name, key, seq, last));
+            let last = last.map(|(seq, last)| as_read(name, key, seq, last, self.now_ms));
             let summary = v1::ChatSummary {
-                timer_s: 0,
+                timer_s: timer_s.unwrap_or(0),
                 chat: Some(v1::Chat {
                     conversation: chat.clone(),
                     muted_until_ms: (kept.muted_until_ms != 0).then_some(kept.muted_until_ms),
@@ -98,12 +102,15 @@ impl Model {
 }
 
 /// A message as it stands on a page.
-fn as_read(reader: &str, key: &str, seq: u64, message: &Message) -> v1::Message {
+fn as_read(reader: &str, key: &str, seq: u64, message: &Message, now_ms: u64) -> v1::Message {
     let own = message.sender.name == reader;
+    let is_gone = message.is_gone(now_ms);
+    let content = if is_gone { gone(message) } else { message.content.clone() };
     v1::Message {
+        expires_at_ms: if is_gone { 0 } else { message.expires_at_ms.cast_signed() },
         sender: message.sender.name.clone(),
         time_ms: message.time_ms.cast_signed(),
         client_msg_id: if own { message.id.clone().into() } else { bytes::Bytes::new() },
-        ..shown(reader, key, seq, &message.content)
+        ..shown(reader, key, seq, &content)
     }
 }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use chasqui_bridge::entry::{self, Rendered};
-use chasqui_bridge::hook::{Operations, Publication};
-use chasqui_bridge::machine::command::{Attach, Caller, CreateUser, Detach, RemoveUser};
+use chasqui_bridge::hook::{Operations, Publication, due};
+use chasqui_bridge::machine::command::{Attach, Caller, CreateUser, Detach, Expire, RemoveUser};
 use chasqui_bridge::machine::{Command, Key, Receipt, Record};
 use chasqui_bridge::sequencer::{
     self, Answer, CONNECTIONS_END, Committed, Core, FetchError, Intake, NewItems, Ops, Release, Request,
@@ -153,6 +153,11 @@ impl Rig {
         self.life.storage.reader()
     }
 
+    /// What is over, and not erased.
+    pub(crate) fn due(&self) -> Vec<Expire> {
+        due(&self.reader(), self.clock.now_ms()).expect("it can be read")
+    }
+
     /// The number of the next request.
     pub(crate) fn next_token(&mut self) -> u64 {
         self.token += 1;
@@ -178,6 +183,9 @@ impl Rig {
 
     /// What is no publish, as a request.
     pub(crate) fn request(&mut self, ask: &Ask) -> Request {
+        if let What::Expire(expire) = &ask.what {
+            return self.wrap(ask, expire.clone().into());
+        }
         let user = user(&ask.user);
         let device = device(&ask.device);
         let command: Command = match &ask.what {
@@ -260,7 +268,9 @@ impl Rig {
             let entries = reader.read_log(&names::conversation(conversation), seq.0, 1, usize::MAX)?;
             Ok(entries.into_iter().find(|(found, _)| *found == seq.0).map(|(_, stored)| stored))
         };
-        match entry::render(stored, &user(name), &device(on), 0, look_up).expect("it can be read") {
+        match entry::render(stored, &user(name), &device(on), self.clock.now_ms(), look_up)
+            .expect("it can be read")
+        {
             Rendered::Skip => None,
             Rendered::Event(event) => Some(v1::Event::decode(event).expect("it is an Event")),
         }

@@ -33,6 +33,19 @@ impl Model {
             What::React(react) => self.react(ask, react),
             What::Delete(delete) => self.delete(ask, delete),
             What::Pin(pin) => self.pin(ask, pin),
+            What::Timer(timer) => self.set_timer(ask, timer),
+            What::Expire(expire) => {
+                self.expire(&expire.conversation.to_string(), expire.seq.0, expire.at_ms);
+                Ok(Answer::Done)
+            }
+            What::AddContacts(asked) => self.tie(ask, &asked.users, true, |tie| tie.contact = true),
+            What::RemoveContacts(asked) => self.tie(ask, &asked.users, false, |tie| tie.contact = false),
+            What::Block(asked) => {
+                self.tie(ask, std::slice::from_ref(&asked.user), true, |tie| tie.blocked = true)
+            }
+            What::Unblock(asked) => {
+                self.tie(ask, std::slice::from_ref(&asked.user), false, |tie| tie.blocked = false)
+            }
             What::Settings(settings) => self.set_up(ask, settings),
             What::Chat(chat) => self.keep(ask, chat),
             What::Create(create) => self.create(ask, create, heard),
@@ -47,7 +60,9 @@ impl Model {
             What::Join(join) => self.join(ask, join),
             What::Get(named) => self.get(ask, named),
             What::Garbage(..) => Err(ErrorCode::InvalidPayload),
-            What::History(_) | What::Sync(_) => unreachable!("a page is looked at, and was refused"),
+            What::History(_) | What::Sync(_) | What::Contacts(_) => {
+                unreachable!("a page is looked at, and was refused")
+            }
             What::Attach => self.attach(ask),
             What::Detach => {
                 self.user(&ask.user).devices.remove(&ask.device);

@@ -33,6 +33,26 @@ pub(crate) struct User {
     pub(crate) kept: BTreeMap<String, Kept>,
     /// What this one has taken away for themselves: chat and number.
     pub(crate) hidden: BTreeSet<(String, u64)>,
+    /// Who is on this one's lists, and takes a place there.
+    pub(crate) ties: BTreeMap<String, Tie>,
+}
+
+/// What somebody is to a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tie {
+    pub(crate) other: Person,
+    pub(crate) contact: bool,
+    pub(crate) blocked: bool,
+}
+
+impl Tie {
+    pub(crate) fn none(other: Person) -> Tie {
+        Tie { other, contact: false, blocked: false }
+    }
+
+    pub(crate) fn says_something(&self) -> bool {
+        self.contact || self.blocked
+    }
 }
 
 /// An entry of an inbox.
@@ -85,6 +105,8 @@ pub(crate) struct Kept {
 pub(crate) struct Message {
     pub(crate) sender: Person,
     pub(crate) time_ms: u64,
+    /// When it is gone for everyone; 0 for never.
+    pub(crate) expires_at_ms: u64,
     pub(crate) id: Vec<u8>,
     /// Body and so on, or what happened.
     pub(crate) content: v1::Message,
@@ -92,6 +114,8 @@ pub(crate) struct Message {
     pub(crate) is_said: bool,
     /// What it said is no more.
     pub(crate) erased: bool,
+    /// Its sender alone sees it, for the other side blocked them.
+    pub(crate) alone: bool,
     /// Who sees it, now and later.
     pub(crate) audience: Vec<Person>,
 }
@@ -122,6 +146,10 @@ pub(crate) struct Model {
     /// By what both sides call it: see [`key`].
     pub(crate) conversations: BTreeMap<String, Vec<Message>>,
     pub(crate) groups: BTreeMap<String, Group>,
+    /// How long what is said is there for, in seconds.
+    pub(crate) timers: BTreeMap<String, u32>,
+    /// What has to be erased at its time: when, and what.
+    pub(crate) expiries: BTreeSet<(u64, String, u64)>,
     /// When each who has named unknown users has made up for it. In memory alone.
     pub(crate) guesses: BTreeMap<String, u64>,
     /// What has come since this was looked at last: where each inbox went on, the receipts, the conversations.
@@ -157,12 +185,32 @@ pub(crate) fn chat_of(me: &str, key: &str) -> Option<String> {
     }
 }
 
+/// Whether the time of something is over.
+pub(crate) fn is_over(expires_at_ms: u64, now_ms: u64) -> bool {
+    expires_at_ms > 0 && expires_at_ms <= now_ms
+}
+
+impl Message {
+    /// Whether what was said is no more.
+    pub(crate) fn is_gone(&self, now_ms: u64) -> bool {
+        self.erased || is_over(self.expires_at_ms, now_ms)
+    }
+}
+
 impl Entry {
     /// What a device is shown of it.
-    pub(crate) fn shown_to(&self, device: &str) -> Option<Kind> {
+    pub(crate) fn shown_to(&self, device: &str, now_ms: u64) -> Option<Kind> {
+        match (&self.to, &self.event) {
+            (To::Only(only), _) if only != device => return None,
+            (To::Others(from), _) if from == device => return None,
+            // From its time on it is shown to nobody.
+            (_, Kind::Message(message)) if is_over(message.expires_at_ms.cast_unsigned(), now_ms) => {
+                let (conversation, seq) = (message.conversation.clone(), message.seq);
+                return Some(Kind::Gone(v1::Gone { conversation, seq }));
+            }
+            _ => {}
+        }
         match &self.to {
-            To::Only(only) if only != device => None,
-            To::Others(from) if from == device => None,
             To::Echo(from) if from == device => {
                 let Kind::Message(message) = &self.event else { return Some(self.event.clone()) };
                 Some(Kind::Message(v1::Message {
@@ -170,7 +218,9 @@ impl Entry {
                     conversation: message.conversation.clone(),
                     sender: message.sender.clone(),
                     seq: message.seq,
+                    prev_seq: message.prev_seq,
                     time_ms: message.time_ms,
+                    expires_at_ms: message.expires_at_ms,
                     ..v1::Message::default()
                 }))
             }
@@ -217,12 +267,20 @@ impl Model {
     }
 
     /// Puts something into a conversation: its number and time.
-    pub(crate) fn say(&mut self, key: &str, mut message: Message) -> (u64, u64) {
+    pub(crate) fn say(&mut self, key: &str, mut message: Message, lasts_s: Option<u32>) -> (u64, u64) {
         let conversation = self.conversations.entry(key.to_owned()).or_default();
         let from = self.news.conversations.entry(key.to_owned()).or_insert(usize::MAX);
         *from = (*from).min(conversation.len());
         message.time_ms = self.now_ms.max(conversation.last().map_or(0, |last| last.time_ms));
         let time_ms = message.time_ms;
+        if let Some(seconds) = lasts_s {
+            message.expires_at_ms = time_ms + u64::from(seconds) * 1_000;
+        }
+        let seq = conversation.len() as u64 + 1;
+        // An edit goes with what it is about.
+        if message.expires_at_ms > 0 && message.content.edit.is_none() {
+            self.expiries.insert((message.expires_at_ms, key.to_owned(), seq));
+        }
         conversation.push(message);
         (conversation.len() as u64, time_ms)
     }
@@ -239,7 +297,7 @@ impl Model {
         let Some(user) = self.users.get(name) else { return Vec::new() };
         let Some(had) = user.devices.get(device) else { return Vec::new() };
         let entries = user.log.iter().enumerate().skip(*had);
-        entries.filter_map(|(at, entry)| Some((at + 1, entry.shown_to(device)?))).collect()
+        entries.filter_map(|(at, entry)| Some((at + 1, entry.shown_to(device, self.now_ms)?))).collect()
     }
 
     /// The members of a group who are there.

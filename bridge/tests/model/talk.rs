@@ -10,6 +10,8 @@ use chasqui_proto::{ErrorCode, v1};
 const EDIT_MS: u64 = 15 * 60 * 1_000;
 /// How often something can be edited.
 const EDITS_MAX: usize = 32;
+/// What disappears is there for so long at most.
+pub(crate) const TIMER_MAX_S: u32 = 366 * 24 * 60 * 60;
 /// Accepted ids that are remembered of a device.
 const IDS_OF_A_DEVICE: usize = 256;
 /// One may name so many users who are not there at once, and then one more in each such time.
@@ -21,6 +23,8 @@ pub(crate) struct About {
     pub(crate) sender: Person,
     pub(crate) time_ms: u64,
     pub(crate) is_gone: bool,
+    pub(crate) alone: bool,
+    pub(crate) expires_at_ms: u64,
     /// How often it was edited.
     pub(crate) edits: usize,
 }
@@ -60,6 +64,7 @@ impl Model {
             link_preview: send.link_preview.clone(),
             ..v1::Message::default()
         };
+        let mut alone = false;
         let audience = if let Some(peer) = chat.strip_prefix("u/") {
             if guessed && self.said(&key).is_empty() {
                 return Err(ErrorCode::RateLimited);
@@ -68,7 +73,9 @@ impl Model {
                 self.note_guess(&ask.user);
                 return Err(ErrorCode::NoSuchUser);
             }
-            pair(&me, self.person(peer))
+            self.may_speak(&me, chat)?;
+            alone = self.blocks(&self.person(peer), &me);
+            self.pair(&me, peer)
         } else {
             let members = self.members(chat);
             let only_admins = self.groups.get(chat).is_some_and(|group| group.settings.admins_post());
@@ -79,16 +86,20 @@ impl Model {
             }
             members.into_iter().map(|member| member.person).collect()
         };
+        let timer_s = self.timers.get(&key).copied().unwrap_or(0);
+        let lasts_s = [timer_s, send.expires_in_s].into_iter().filter(|seconds| *seconds > 0).min();
         let message = Message {
             sender: me.clone(),
             time_ms: 0,
+            expires_at_ms: 0,
             id: send.client_msg_id.to_vec(),
             content,
             is_said: true,
             erased: false,
+            alone,
             audience,
         };
-        let seq = self.tell(&key, message, Some(&ask.device));
+        let seq = self.tell(&key, message, Some(&ask.device), lasts_s);
         if !send.client_msg_id.is_empty() {
             let accepted = self.user(&ask.user).accepted.entry(ask.device.clone()).or_default();
             accepted.push(Accepted { chat: chat.to_owned(), id: send.client_msg_id.to_vec(), seq });
@@ -117,15 +128,15 @@ impl Model {
             link_preview: edit.link_preview.clone(),
         };
         let content = v1::Message { edit: Some(edited), ..v1::Message::default() };
-        Ok(self.act(&me, &edit.conversation, content))
+        Ok(self.act(&me, &edit.conversation, Some(&about), content))
     }
 
     pub(crate) fn react(&mut self, ask: &Ask, react: &v1::React) -> Result<Answer, ErrorCode> {
         let me = self.person(&ask.user);
-        self.about_what_is_there(ask, &me, &react.conversation, react.seq)?;
+        let about = self.about_what_is_there(ask, &me, &react.conversation, react.seq)?;
         let reaction = v1::Reaction { seq: react.seq, emoji: react.emoji.clone() };
         let content = v1::Message { reaction: Some(reaction), ..v1::Message::default() };
-        Ok(self.act(&me, &react.conversation, content))
+        Ok(self.act(&me, &react.conversation, Some(&about), content))
     }
 
     /// Something is put above the others, or taken down.
@@ -135,10 +146,34 @@ impl Model {
         if only_admins && !self.is_in_charge(chat, &me) {
             return Err(ErrorCode::Forbidden);
         }
-        self.about_what_is_there(ask, &me, chat, pin.seq)?;
+        let about = self.about_what_is_there(ask, &me, chat, pin.seq)?;
         let pinned = v1::Pin { seq: pin.seq, pinned: pin.pinned };
         let content = v1::Message { pin: Some(pinned), ..v1::Message::default() };
-        Ok(self.act(&me, chat, content))
+        Ok(self.act(&me, chat, Some(&about), content))
+    }
+
+    /// What is said from now on is there for so long.
+    pub(crate) fn set_timer(&mut self, ask: &Ask, asked: &v1::SetTimer) -> Result<Answer, ErrorCode> {
+        let (me, chat, seconds) = (self.person(&ask.user), &asked.conversation, asked.seconds);
+        let key = key(&ask.user, chat);
+        if seconds > TIMER_MAX_S {
+            return Err(ErrorCode::InvalidPayload);
+        }
+        if chat.starts_with("g/") {
+            let only_admins = self.groups.get(chat).is_some_and(|group| group.settings.admins_edit());
+            if !self.is_member(chat, &me) || (only_admins && !self.is_in_charge(chat, &me)) {
+                return Err(ErrorCode::Forbidden);
+            }
+        } else if self.newest_seen(&me, &key) == 0 {
+            return Err(ErrorCode::NoSuchMessage);
+        }
+        self.may_speak(&me, chat)?;
+        if self.timers.get(&key).copied().unwrap_or(0) == seconds {
+            return Ok(Answer::Done);
+        }
+        self.timers.insert(key, seconds);
+        let content = v1::Message { timer: Some(v1::Timer { seconds }), ..v1::Message::default() };
+        Ok(self.act(&me, chat, None, content))
     }
 
     /// What something is to be done to.
@@ -146,6 +181,7 @@ impl Model {
         if chat.starts_with("g/") && !self.is_member(chat, me) {
             return Err(ErrorCode::Forbidden);
         }
+        self.may_speak(me, chat)?;
         let key = key(&ask.user, chat);
         let seen = self.seen_by(me, &key).find(|(number, _)| *number == seq);
         let (_, message) = seen.filter(|_| ask.about_something).ok_or(ErrorCode::NoSuchMessage)?;
@@ -154,7 +190,9 @@ impl Model {
         Ok(About {
             sender: message.sender.clone(),
             time_ms: message.time_ms,
-            is_gone: message.erased,
+            is_gone: message.is_gone(self.now_ms),
+            alone: message.alone,
+            expires_at_ms: message.expires_at_ms,
             edits: self.said(&key).iter().filter(is_edit_of_it).count(),
         })
     }
@@ -165,29 +203,71 @@ impl Model {
             .and_then(|about| if about.is_gone { Err(ErrorCode::NoSuchMessage) } else { Ok(about) })
     }
 
-    pub(crate) fn act(&mut self, me: &Person, chat: &str, content: v1::Message) -> Answer {
+    pub(crate) fn act(
+        &mut self,
+        me: &Person,
+        chat: &str,
+        about: Option<&About>,
+        content: v1::Message,
+    ) -> Answer {
+        let key = key(&me.name, chat);
+        let alone = about.is_some_and(|about| about.alone);
+        // What is said about a message is gone with it.
+        let goes_with_it = content.edit.is_some() || content.reaction.is_some();
+        let expires_at_ms = about.filter(|_| goes_with_it).map_or(0, |about| about.expires_at_ms);
         let audience = match chat.strip_prefix("u/") {
-            Some(peer) if self.exists(peer) => pair(me, self.person(peer)),
-            Some(_) => vec![me.clone()],
+            // What one alone sees, nobody hears anything about.
+            Some(_) if alone => vec![me.clone()],
+            Some(peer) => self.pair(me, peer),
             None => self.members(chat).into_iter().map(|member| member.person).collect(),
         };
         let (sender, id) = (me.clone(), Vec::new());
-        let message = Message { sender, time_ms: 0, id, content, is_said: false, erased: false, audience };
-        Answer::Number(self.tell(&key(&me.name, chat), message, None))
+        let message = Message {
+            sender,
+            time_ms: 0,
+            expires_at_ms,
+            id,
+            content,
+            is_said: false,
+            erased: false,
+            alone,
+            audience,
+        };
+        Answer::Number(self.tell(&key, message, None, None))
+    }
+
+    /// Who hears what somebody says in a direct chat: they alone where the other side blocks them, or is not there.
+    fn pair(&self, me: &Person, peer: &str) -> Vec<Person> {
+        let peer = self.person(peer);
+        if *me == peer || !self.is_alive(&peer) || self.blocks(&peer, me) {
+            vec![me.clone()]
+        } else {
+            vec![me.clone(), peer]
+        }
     }
 
     /// Something new in a conversation: into the inboxes of all who see it. What a device has said itself, its own user's other devices
     /// alone need, and itself where its acknowledgement cannot carry the number.
-    pub(crate) fn tell(&mut self, key: &str, message: Message, from: Option<&str>) -> u64 {
+    pub(crate) fn tell(
+        &mut self,
+        key: &str,
+        message: Message,
+        from: Option<&str>,
+        lasts_s: Option<u32>,
+    ) -> u64 {
         let (sender, audience, is_said) = (message.sender.clone(), message.audience.clone(), message.is_said);
         let (content, id) = (message.content.clone(), message.id.clone());
-        let (seq, time_ms) = self.say(key, message);
+        let before: Vec<u64> = audience.iter().map(|reader| self.newest_seen(reader, key)).collect();
+        let (seq, time_ms) = self.say(key, message, lasts_s);
+        let expires_at_ms = self.said(key)[seq as usize - 1].expires_at_ms;
         let to_self =
             audience.len() == 1 && key == super::state::key(&sender.name, &format!("u/{}", sender.name));
-        for reader in audience {
+        for (reader, before) in audience.into_iter().zip(before) {
             let own = reader == sender;
             let mut shown = shown(&reader.name, key, seq, &content);
             shown.time_ms = time_ms.cast_signed();
+            shown.expires_at_ms = expires_at_ms.cast_signed();
+            shown.prev_seq = if before + 1 == seq { 0 } else { before };
             if key.starts_with("g/") || (own && !to_self) {
                 shown.sender.clone_from(&sender.name);
             }
@@ -213,8 +293,4 @@ impl Model {
 pub(crate) fn shown(reader: &str, key: &str, seq: u64, content: &v1::Message) -> v1::Message {
     let conversation = chat_of(reader, key).expect("the reader takes part");
     v1::Message { conversation, seq, ..content.clone() }
-}
-
-fn pair(me: &Person, peer: Person) -> Vec<Person> {
-    if *me == peer { vec![peer] } else { vec![me.clone(), peer] }
 }

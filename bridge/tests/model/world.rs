@@ -5,6 +5,7 @@ use super::compare::{self, Verdict};
 use super::draw::Draw;
 use super::rig::{Crash, Rig, Round};
 use super::state::Model;
+use super::talk::TIMER_MAX_S;
 use chasqui_bridge::hook::Publication;
 use chasqui_bridge::machine::{self, Command};
 use chasqui_bridge::sequencer::{self, Request};
@@ -22,6 +23,8 @@ const TOGETHER: usize = 7;
 /// One in so many rounds ends in a crash; after so many, everything is compared.
 const CRASHES: u32 = 120;
 const ALL: u32 = 300;
+/// One in so many rounds has what is over erased.
+const EXPIRY: u32 = 6;
 /// So many of the last things asked are told of a disagreement.
 const LAST: usize = 40;
 
@@ -86,7 +89,11 @@ impl<'t> World<'t> {
             while self.tally.commands() < up_to {
                 self.pass();
                 let crash = self.rng.random_ratio(1, CRASHES).then(|| self.draw_crash());
-                let asks = self.draw();
+                let mut asks = self.draw();
+                if self.rng.random_ratio(1, EXPIRY) {
+                    let due = compare::due(&self.rig, &self.model)?;
+                    asks.extend(due.into_iter().map(|expire| Ask::new("", "", What::Expire(expire))));
+                }
                 self.round(asks, crash)?;
                 if self.rng.random_ratio(1, ALL) {
                     compare::everything(&mut self.rig, &self.model)?;
@@ -216,13 +223,16 @@ impl<'t> World<'t> {
                 let mut waiting = self.model.waiting(&ask.user, &ask.device);
                 waiting.truncate(*count);
                 *count = waiting.last().map_or(0, |(had, _)| *had);
-                let is_message = |(_, event): &&(usize, Kind)| matches!(event, Kind::Message(_));
-                ask.brought = waiting.iter().filter(is_message).map(|(had, _)| had - 1).collect();
+                // Whether it was given before its time was over, nobody can tell until it is erased.
+                let log = &self.model.users.get(&ask.user).map_or(&[][..], |user| &user.log);
+                let is_message = |at: &usize| matches!(log[*at].event, Kind::Message(_));
+                ask.brought = waiting.iter().map(|(had, _)| had - 1).filter(is_message).collect();
             }
             return Ok(Some((ask, request)));
         };
         let looked = match &ask.what {
             What::History(history) => Some(compare::history(&mut self.rig, &self.model, &ask, history)?),
+            What::Contacts(list) => Some(compare::contacts(&mut self.rig, &self.model, &ask, list)?),
             What::Sync(_) => Some(compare::list(&mut self.rig, &self.model, &ask)?),
             _ => None,
         };
@@ -236,7 +246,7 @@ impl<'t> World<'t> {
         }
         ask.about_something = compare::is_there(&self.model, &ask);
         if let What::Send(_, send) = &ask.what
-            && send.body.is_none()
+            && (send.body.is_none() || send.expires_in_s > TIMER_MAX_S)
         {
             ask.refused = Some(ErrorCode::InvalidPayload);
         }

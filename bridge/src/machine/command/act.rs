@@ -81,7 +81,9 @@ impl Act {
         };
         let mut changes = self.erased(view, original, fate)?;
         let expires_at_ms = self.expires_at_ms(original);
-        let Told { seq, time_ms, places } = pair.tell(&self.content, expires_at_ms, env, &mut changes);
+        // Who does not see what it is about, because they blocked who said it, does not see this either.
+        let alone = original.alone;
+        let Told { seq, time_ms, places } = pair.tell(&self.content, expires_at_ms, alone, env, &mut changes);
         changes.extend(self.becomes(&id, fate, Edition::new(seq, time_ms, &places)));
         changes.extend(self.expires(&id, expires_at_ms, seq));
         Ok(Decision { changes, outcome: Outcome::Accepted { seq, time_ms } })
@@ -135,8 +137,9 @@ impl Act {
         governs: bool,
         env: &Env,
     ) -> Result<Option<&'a StoredMessage>, Refusal> {
-        let original = original.filter(|original| !original.has_expired(env.now_ms));
         let original = original.ok_or_else(no_such_message)?;
+        // Whether it is erased already makes no difference.
+        let is_gone = fate.gone || original.has_expired(env.now_ms);
         let forbidden = |why: String| Err(Refusal::because(ErrorCode::Forbidden, why));
         let is_mine = original.sender == self.caller.user;
         let age_ms = env.now_ms.saturating_sub(original.time_ms);
@@ -146,8 +149,8 @@ impl Act {
                     "a message is deleted by its sender, or by an admin of the group".to_owned(),
                 );
             }
-            Deed::Delete if fate.gone => return Ok(None),
-            _ if fate.gone => return Err(no_such_message()),
+            Deed::Delete if is_gone => return Ok(None),
+            _ if is_gone => return Err(no_such_message()),
             Deed::Delete if age_ms > DELETE_WINDOW_MS => {
                 let hours = DELETE_WINDOW_MS / 3_600_000;
                 return forbidden(format!("a message can be deleted for everyone for {hours} hours"));

@@ -40,9 +40,11 @@ pub(super) fn list(
     (from != Some(to)).then(|| Change::ListChat { user: id.clone(), chat: chat.clone(), from, to })
 }
 
-/// The newest message before this one that a reader can see, where that is another than the one before it.
-pub(super) fn prev_seq(shown: Seq, seq: Seq) -> Option<Seq> {
-    (shown != Seq::NONE && shown.next() != seq).then_some(shown)
+/// The newest message before this one that a reader can see, where that is another than the one before it. What was said before there was
+/// this user of the name is none of theirs.
+pub(super) fn prev_seq(user: &User, (shown, shown_ms): (Seq, u64), seq: Seq) -> Option<Seq> {
+    let is_theirs = shown != Seq::NONE && shown_ms >= user.since_ms;
+    (is_theirs && shown.next() != seq).then_some(shown)
 }
 
 /// The newest message of a conversation that a user can see; [`Seq::NONE`] where they see nothing of it.

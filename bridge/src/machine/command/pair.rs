@@ -65,16 +65,18 @@ impl<'a> Pair<'a> {
     }
 
     /// Says something that is no message of its own, as content. All of one's own devices see it, the one that says it as well: they have to agree.
+    /// The other side does not where it is about something that one `alone` sees, or blocks who says it.
     pub(super) fn tell(
         &self,
         content: &[u8],
         expires_at_ms: u64,
+        alone: bool,
         env: &Env,
         changes: &mut Vec<Change>,
     ) -> Told {
         let Pair { me, user, peer_id, peer, id, conversation } = self;
         let (my_shown, their_shown) = (conversation.shown(id, me), conversation.shown(id, peer_id));
-        let alone = self.is_blocked();
+        let alone = alone || self.is_blocked();
         let seq = conversation.head.next();
         // Nothing is said before they came, however the clock was set.
         let time_ms = env.now_ms.max(conversation.last_time_ms).max(user.since_ms).max(peer.since_ms);
@@ -84,7 +86,7 @@ impl<'a> Pair<'a> {
             chat: &their_name,
             sender: (!to_self).then_some(me),
             seq,
-            prev_seq: own::prev_seq(my_shown.0, seq),
+            prev_seq: own::prev_seq(user, my_shown, seq),
             time_ms,
             expires_at_ms,
             client_msg_id: None,
@@ -97,7 +99,7 @@ impl<'a> Pair<'a> {
         let gets_it = !to_self && peer.exists && !alone;
         if gets_it {
             let own_name = ChatName::User((*me).clone());
-            let prev_seq = own::prev_seq(their_shown.0, seq);
+            let prev_seq = own::prev_seq(peer, their_shown, seq);
             let theirs = NewMessage { chat: &own_name, sender: None, prev_seq, ..message };
             changes.push(append(peer_id, peer, &theirs));
             changes.extend(own::list(peer_id, peer, &own_name, their_shown, time_ms));

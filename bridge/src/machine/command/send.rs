@@ -82,7 +82,7 @@ impl Send {
             chat: &self.to,
             sender: (!to_self).then_some(from),
             seq,
-            prev_seq: own::prev_seq(my_shown.0, seq),
+            prev_seq: own::prev_seq(sender, my_shown, seq),
             time_ms,
             expires_at_ms,
             client_msg_id: id,
@@ -102,7 +102,7 @@ impl Send {
                 let received = NewMessage {
                     chat: &chat,
                     sender: None,
-                    prev_seq: own::prev_seq(their_shown.0, seq),
+                    prev_seq: own::prev_seq(recipient, their_shown, seq),
                     client_msg_id: None,
                     from_device: None,
                     ..mine

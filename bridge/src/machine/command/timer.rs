@@ -44,7 +44,7 @@ impl SetTimer {
             return Ok(Decision::only(Outcome::Done));
         }
         let mut changes = Vec::with_capacity(6);
-        let Told { seq, time_ms, .. } = pair.tell(&self.content(), 0, env, &mut changes);
+        let Told { seq, time_ms, .. } = pair.tell(&self.content(), 0, false, env, &mut changes);
         changes.push(self.change(pair.id));
         Ok(Decision { changes, outcome: Outcome::Accepted { seq, time_ms } })
     }

@@ -8,7 +8,7 @@ use crate::machine::places::Places;
 use crate::machine::record::{Edition, Fate};
 use crate::machine::stored::StoredMessage;
 use bytes::Bytes;
-use chasqui_proto::{ConversationId, Seq};
+use chasqui_proto::{ConversationId, Seq, UserId};
 
 /// What changes where a message, and what was said instead of it, is no more.
 pub(in super::super) fn erase(
@@ -37,8 +37,15 @@ pub(in super::super) fn erase(
     take(seq, None, original, &original.places);
     for Edition { seq: edit, time_ms, places } in &fate.edits {
         // Only the sender of a message edits it.
-        let message = StoredMessage { time_ms: *time_ms, client_msg_id: None, ..original.clone() };
+        let alone = original.alone || is_alone(conversation, &original.sender, places);
+        let message = StoredMessage { time_ms: *time_ms, client_msg_id: None, alone, ..original.clone() };
         take(*edit, Some(seq), &message, places);
     }
     if missing.0.is_empty() { Ok(changes) } else { Err(missing) }
+}
+
+/// Whether something stands in no inbox but its sender's, who says it to somebody else: they alone see it.
+fn is_alone(conversation: &ConversationId, sender: &UserId, places: &Bytes) -> bool {
+    let readers = Places::decode(conversation, places).unwrap_or_default();
+    matches!(conversation, ConversationId::Direct(_)) && readers.iter().all(|(user, _)| user == sender)
 }

@@ -7,7 +7,7 @@ use crate::machine::command::tests::{
 };
 use crate::machine::command::{
     Acknowledged, Attach, CreateUser, Delivered, GroupCreate, GroupEdit, GroupLeave, GroupRemove,
-    NewSettings, NewText, RemoveUser, Send,
+    NewSettings, NewText, RemoveUser, Send, SetTies, What,
 };
 use crate::machine::places::Places;
 use crate::machine::record::{Conversation, Settings};
@@ -370,4 +370,73 @@ fn a_message_is_edited_so_often_and_no_more() {
     let decision = act(&mut memory, acts("alice", hikers(), Deed::Edit), &env());
     assert_eq!(refused(&decision.outcome).0.code, ErrorCode::QuotaExceeded);
     assert!(act(&mut memory, acts("alice", hikers(), Deed::Delete), &env()).outcome.is_success_code());
+}
+
+#[test]
+fn what_is_about_something_that_one_alone_sees_is_theirs_alone() {
+    for deed in [Deed::Edit, Deed::React, Deed::Delete, Deed::Pin] {
+        let original = Some(StoredMessage { alone: true, ..said_by("alice", NOW_MS - 60_000) });
+        let command = Act { original, ..acts("alice", chat("bob"), deed) };
+        let decision = act(&mut memory(), command, &env());
+        assert_eq!((inbox_entries(&decision, "alice").len(), inbox_entries(&decision, "bob").len()), (1, 0));
+    }
+}
+
+#[test]
+fn an_edit_that_one_alone_sees_is_theirs_alone_when_it_is_erased() {
+    for blocks in [false, true] {
+        let mut memory = edited();
+        let block = SetTies {
+            caller: caller("bob", "phone"),
+            users: vec![user("alice")],
+            what: What::Blocked(blocks),
+        };
+        act(&mut memory, block, &env());
+        act(&mut memory, about_first("alice", "bob", Deed::Edit), &env());
+        let decision = act(&mut memory, about_first("alice", "bob", Deed::Delete), &env());
+        let erased = decision.changes.iter().filter_map(|change| match change {
+            Change::EraseMessage { seq, message, .. } => {
+                Some((seq.0, StoredMessage::decode(message).unwrap().alone))
+            }
+            _ => None,
+        });
+        assert_eq!(erased.collect::<Vec<_>>(), [(1, false), (2, false), (3, blocks)]);
+    }
+}
+
+#[test]
+fn what_is_over_is_gone_before_it_is_erased() {
+    let over = || Some(StoredMessage { expires_at_ms: NOW_MS, ..said_by("alice", NOW_MS - 60_000) });
+    for deed in [Deed::Edit, Deed::React, Deed::Pin] {
+        let command = Act { original: over(), ..acts("alice", chat("bob"), deed) };
+        let decision = act(&mut memory(), command, &env());
+        assert_eq!(refused(&decision.outcome).0.code, ErrorCode::NoSuchMessage, "{deed:?}");
+    }
+    let delete = Act { original: over(), ..acts("alice", chat("bob"), Deed::Delete) };
+    let decision = act(&mut memory(), delete, &env());
+    assert!(decision.outcome.is_success_code() && is_quiet(&decision), "deleting again changes nothing");
+}
+
+#[test]
+fn the_number_before_is_one_that_its_reader_saw() {
+    for (is_somebody_else, expected) in [(false, 2), (true, 0)] {
+        let mut memory = edited();
+        let blocks = |blocks| SetTies {
+            caller: caller("bob", "phone"),
+            users: vec![user("alice")],
+            what: What::Blocked(blocks),
+        };
+        act(&mut memory, blocks(true), &env());
+        act(&mut memory, about_first("alice", "bob", Deed::React), &env()); // 3, for alice alone
+        let later = Env { now_ms: NOW_MS + 1, ..env() };
+        if is_somebody_else {
+            act(&mut memory, RemoveUser { user: user("bob") }, &later);
+            act(&mut memory, CreateUser { user: user("bob") }, &later);
+        } else {
+            act(&mut memory, blocks(false), &later);
+        }
+        let decision = act(&mut memory, about_first("alice", "bob", Deed::React), &later);
+        let message = shown(inbox_entries(&decision, "bob")[0], "bob");
+        assert_eq!((message.seq, message.prev_seq), (4, expected));
+    }
 }
