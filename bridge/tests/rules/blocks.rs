@@ -5,11 +5,6 @@ use chasqui_broker::codec::{ReasonCode, Version};
 use chasqui_proto::v1::{self, ErrorCode};
 use prost::Message as _;
 
-async fn does(client: &mut Client, topic: &str, payload: &[u8]) {
-    let ack = client.publish(topic, payload).await;
-    assert_eq!(ack.reason, ReasonCode::Success, "{topic}: {:?}", reason_of(&ack));
-}
-
 fn who(user: &str) -> Vec<u8> {
     v1::BlockUser { user: user.to_owned(), request_id: 0 }.encode_to_vec()
 }

@@ -1,14 +1,9 @@
 //! What users of other chat systems complained about, each under its name and number: the same must not happen here.
 
 use crate::support::*;
-use chasqui_broker::codec::{ReasonCode, Version};
+use chasqui_broker::codec::Version;
 use chasqui_proto::v1;
 use prost::Message as _;
-
-async fn does(client: &mut Client, topic: &str, payload: &[u8]) {
-    let ack = client.publish(topic, payload).await;
-    assert_eq!(ack.reason, ReasonCode::Success, "{topic}: {:?}", reason_of(&ack));
-}
 
 /// A group of alice with these.
 async fn group(alice: &mut Client, name: &str, members: &[&str]) {

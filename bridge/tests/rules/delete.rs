@@ -1,9 +1,9 @@
 //! Deleting: for everyone, so that nothing of it is to be read any more, and for oneself, on all one's devices.
 
 use crate::support::*;
-use chasqui_broker::codec::{ReasonCode, Version};
+use chasqui_broker::codec::Version;
 use chasqui_proto::limits::DELETE_WINDOW_MS;
-use chasqui_proto::v1::{self, ErrorCode};
+use chasqui_proto::v1;
 use prost::Message as _;
 use std::time::Duration;
 
@@ -14,19 +14,6 @@ fn delete(conversation: &str, seq: u64, for_everyone: bool) -> Vec<u8> {
 fn edit(conversation: &str, seq: u64, text: &str) -> Vec<u8> {
     let body = Some(v1::Body { kind: Some(v1::body::Kind::Text(text.to_owned())) });
     v1::Edit { conversation: conversation.to_owned(), seq, body, ..v1::Edit::default() }.encode_to_vec()
-}
-
-async fn does(client: &mut Client, topic: &str, payload: &[u8]) {
-    let ack = client.publish(topic, payload).await;
-    assert_eq!(ack.reason, ReasonCode::Success, "{topic}: {:?}", reason_of(&ack));
-}
-
-async fn history(client: &mut Client, conversation: &str) -> Vec<v1::Message> {
-    let query =
-        v1::History { conversation: conversation.to_owned(), request_id: 1, ..v1::History::default() };
-    let reply = client.ask("do/history", &query.encode_to_vec()).await;
-    assert_eq!(reply.code(), ErrorCode::Ok);
-    reply.messages
 }
 
 /// The number of the message that an entry says is gone.

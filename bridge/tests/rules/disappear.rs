@@ -1,9 +1,9 @@
 //! Messages that disappear: at their time they are not to be read any more, by anybody, and after that there is nothing of them.
 
 use crate::support::*;
-use chasqui_broker::codec::{ReasonCode, Version};
+use chasqui_broker::codec::Version;
 use chasqui_proto::limits::TIMER_MAX_S;
-use chasqui_proto::v1::{self, ErrorCode};
+use chasqui_proto::v1;
 use chasqui_storage::LogId;
 use prost::Message as _;
 use std::time::Duration;
@@ -15,19 +15,6 @@ fn for_a_while(text: &str, seconds: u32) -> Vec<u8> {
 
 fn timer(conversation: &str, seconds: u32) -> Vec<u8> {
     v1::SetTimer { conversation: conversation.to_owned(), seconds, request_id: 0 }.encode_to_vec()
-}
-
-async fn does(client: &mut Client, topic: &str, payload: &[u8]) {
-    let ack = client.publish(topic, payload).await;
-    assert_eq!(ack.reason, ReasonCode::Success, "{topic}: {:?}", reason_of(&ack));
-}
-
-async fn history(client: &mut Client, conversation: &str) -> Vec<v1::Message> {
-    let query =
-        v1::History { conversation: conversation.to_owned(), request_id: 1, ..v1::History::default() };
-    let reply = client.ask("do/history", &query.encode_to_vec()).await;
-    assert_eq!(reply.code(), ErrorCode::Ok);
-    reply.messages
 }
 
 /// Whether a text stands anywhere in a log of the store.

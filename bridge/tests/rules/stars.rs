@@ -1,14 +1,8 @@
 //! Messages that a user has marked, to find them again.
 
 use crate::support::*;
-use chasqui_broker::codec::ReasonCode;
 use chasqui_proto::v1::{self, ErrorCode};
 use prost::Message as _;
-
-async fn does(client: &mut Client, topic: &str, payload: &[u8]) {
-    let ack = client.publish(topic, payload).await;
-    assert_eq!(ack.reason, ReasonCode::Success, "{topic}: {:?}", reason_of(&ack));
-}
 
 fn star(conversation: &str, seq: u64, starred: bool) -> Vec<u8> {
     v1::Star { conversation: conversation.to_owned(), seq, starred, request_id: 0 }.encode_to_vec()

@@ -1,7 +1,7 @@
 //! What a user keeps about their conversations, on all their devices; and the list of these, with what is unread.
 
 use crate::support::*;
-use chasqui_broker::codec::{ReasonCode, Version};
+use chasqui_broker::codec::Version;
 use chasqui_proto::limits::{DRAFT_MAX_BYTES, UNREAD_MAX};
 use chasqui_proto::v1::{self, ErrorCode};
 use prost::Message as _;
@@ -39,11 +39,6 @@ fn name(summary: &v1::ChatSummary) -> &str {
 /// Each conversation with what is unread and what of it names the user.
 fn unread(chats: &[v1::ChatSummary]) -> Vec<(&str, u32, u32)> {
     chats.iter().map(|chat| (name(chat), chat.unread, chat.mentions)).collect()
-}
-
-async fn does(client: &mut Client, topic: &str, payload: &[u8]) {
-    let ack = client.publish(topic, payload).await;
-    assert_eq!(ack.reason, ReasonCode::Success, "{topic}: {:?}", reason_of(&ack));
 }
 
 async fn make_group(client: &mut Client, group: &str, members: &[&str]) {

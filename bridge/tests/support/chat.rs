@@ -88,6 +88,21 @@ pub fn reason_of(ack: &Ack) -> Option<String> {
     ack.properties.as_ref()?.reason_string.as_ref().map(|reason| reason.as_str().to_owned())
 }
 
+/// Publishes what must be done.
+pub async fn does(client: &mut Client, topic: &str, payload: &[u8]) {
+    let ack = client.publish(topic, payload).await;
+    assert_eq!(ack.reason, ReasonCode::Success, "{topic}: {:?}", reason_of(&ack));
+}
+
+/// All that a user may see of a conversation, which is less than a page.
+pub async fn history(client: &mut Client, conversation: &str) -> Vec<v1::Message> {
+    let query =
+        v1::History { conversation: conversation.to_owned(), request_id: 1, ..v1::History::default() };
+    let reply = client.ask("do/history", &query.encode_to_vec()).await;
+    assert_eq!(reply.code(), v1::ErrorCode::Ok);
+    reply.messages
+}
+
 impl Service {
     /// A session that is kept; subscribed to nothing, so it is no device yet.
     pub async fn kept(&self, version: Version, name: &str, client_id: &str) -> Client {
