@@ -206,7 +206,9 @@ impl From<FilterRefusal> for Refusal {
 impl From<SendError> for Refusal {
     fn from(error: SendError) -> Self {
         let code = match error {
-            SendError::SendTooLarge(_) | SendError::BodyTooLarge(_) => ErrorCode::TooLarge,
+            SendError::SendTooLarge(_) | SendError::BodyTooLarge(_) | SendError::TooMuch(_) => {
+                ErrorCode::TooLarge
+            }
             SendError::Id(_)
             | SendError::Timer(_)
             | SendError::NoBody

@@ -46,6 +46,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod content;
 pub mod error;
 pub mod event;
 pub mod filter;

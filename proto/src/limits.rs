@@ -33,6 +33,16 @@ limits! {
     CLIENT_MSG_ID_MAX_BYTES: usize = 16;
     /// A text or other body, encoded as protobuf.
     BODY_MAX_BYTES: usize = 65_536;
+    /// An address (`url`) or a name of a file, a place, a sticker, a contact: any short text in a body or a preview.
+    SHORT_TEXT_MAX_BYTES: usize = 2_048;
+    /// A caption, the description of a preview, the excerpt of a quote, the address of a place.
+    CAPTION_MAX_BYTES: usize = 4_096;
+    /// A thumbnail.
+    THUMBNAIL_MAX_BYTES: usize = 16_384;
+    /// The waveform of a voice note.
+    WAVEFORM_MAX_BYTES: usize = 1_024;
+    /// Users that one message mentions.
+    MENTIONS_MAX: usize = 256;
     /// A whole `Send`: body, quote, mentions, preview.
     SEND_MAX_BYTES: usize = 131_072;
     /// How long after it was said a message can be edited.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use thiserror::Error;
 
+use crate::content::{self, TooMuch};
 use crate::ids::{ClientMsgId, ClientMsgIdError};
 use crate::json::{self, JsonError};
 use crate::limits::{BODY_MAX_BYTES, SEND_MAX_BYTES, TIMER_MAX_S};
@@ -32,6 +33,9 @@ pub enum SendError {
     /// The body is larger than [`BODY_MAX_BYTES`].
     #[error("the body has {0} bytes as protobuf, more than {BODY_MAX_BYTES}")]
     BodyTooLarge(usize),
+    /// A field has more in it than it may.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
     /// There is no body, or nothing in it.
     #[error("the message has no body, or one with nothing in it")]
     NoBody,
@@ -118,7 +122,7 @@ impl Outgoing {
         }
         if !(plain && is_plain_text(&payload[body])?) {
             // Readers will decode these fields; what they could not must not get into their logs.
-            v1::Send::decode(payload.clone())?;
+            content::check(&v1::Send::decode(payload.clone())?)?;
         }
         let client_msg_id = match client_msg_id {
             // An empty field is, in proto3, an absent one.

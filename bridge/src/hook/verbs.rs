@@ -12,6 +12,7 @@ use crate::machine::command::{
 use crate::machine::record::Audience;
 use crate::machine::{Command, record, stored};
 use bytes::Bytes;
+use chasqui_proto::content;
 use chasqui_proto::limits::{
     BODY_MAX_BYTES, COMMAND_MAX_BYTES, CONTACTS_PER_COMMAND, DRAFT_MAX_BYTES, GROUP_DESCRIPTION_MAX_BYTES,
     GROUP_NAME_MAX_BYTES, GROUP_PHOTO_MAX_BYTES, REACTION_MAX_BYTES, SEND_MAX_BYTES, TIMER_MAX_S,
@@ -70,7 +71,11 @@ pub(super) fn read(
             let body =
                 body.filter(|body| body.kind.is_some()).ok_or_else(|| invalid("an edit has no body"))?;
             at_most("body", BODY_MAX_BYTES, body.encoded_len())?;
-            let edited = v1::Edited { seq, body: Some(body), mentions, link_preview };
+            let send = v1::Send { body: Some(body), mentions, link_preview, ..v1::Send::default() };
+            content::check(&send)
+                .map_err(|error| Refusal::because(ErrorCode::TooLarge, error.to_string()))?;
+            let v1::Send { body, mentions, link_preview, .. } = send;
+            let edited = v1::Edited { seq, body, mentions, link_preview };
             let content = stored::edit_content(&edited).into();
             (about(reader, caller, &conversation, seq, Deed::Edit, content)?.into(), request_id)
         }

@@ -3,8 +3,7 @@
 use crate::support::*;
 use chasqui_broker::codec::{ReasonCode, Version};
 use chasqui_proto::limits::{BODY_MAX_BYTES, SEND_MAX_BYTES};
-use chasqui_proto::v1;
-use prost::Message as _;
+use chasqui_proto::wire::put_length;
 
 /// Bytes of a text's tag and length in a `Body`, for texts of 16 KiB and more.
 const HEADER: usize = 4;
@@ -13,17 +12,15 @@ fn text(length: usize) -> String {
     ('a'..='z').cycle().take(length).collect()
 }
 
-/// A `Send` of exactly so many bytes, whose body is small.
+/// A `Send` of exactly so many bytes, whose body is small: the rest is something that only newer clients know, of two bytes for its tag and
+/// three for its length.
 fn send_of(bytes: usize) -> Vec<u8> {
-    let send = |excerpt: usize| {
-        let body = v1::Body { kind: Some(v1::body::Kind::Text("see below".to_owned())) };
-        let reply_to = v1::Quote { seq: 1, sender: "bob".to_owned(), excerpt: text(excerpt) };
-        v1::Send { body: Some(body), reply_to: Some(reply_to), ..v1::Send::default() }.encode_to_vec()
-    };
-    let spare = send(bytes).len() - bytes;
-    let exact = send(bytes - spare);
-    assert_eq!(exact.len(), bytes);
-    exact
+    let mut send = says("see below");
+    let rest = bytes - send.len() - 2 - 3;
+    put_length(&mut send, 200, rest);
+    send.extend_from_slice(text(rest).as_bytes());
+    assert_eq!(send.len(), bytes);
+    send
 }
 
 #[tokio::test]
