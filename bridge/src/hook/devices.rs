@@ -85,12 +85,14 @@ impl ChatHook {
         };
         let key =
             SessionKey { owner: Arc::from(caller.user.as_str()), client_id: Arc::from(device.as_str()) };
-        let (client, removals) = (Arc::clone(client), Arc::clone(&self.removals));
+        let (asker, removals) = (Arc::clone(client), Arc::clone(&self.removals));
         let (reader, user) = (self.reader.clone(), caller.user);
         // It waits for the device's connection to go, which no connection may.
-        std::thread::spawn(move || {
+        let named = std::thread::Builder::new().name("remove-device".to_owned());
+        let started = named.spawn(move || {
             let ended = end(&broker, &key).and_then(|()| forgotten(&reader, &user, &device));
             removals.0.fetch_sub(1, Ordering::AcqRel);
+            let client = asker;
             if let Err(error) = ended {
                 tracing::error!("a device could not be removed: {error}");
                 client.close(
@@ -104,6 +106,11 @@ impl ChatHook {
             }
             done_at_once(&client, token);
         });
+        if let Err(error) = started {
+            self.removals.0.fetch_sub(1, Ordering::AcqRel);
+            tracing::error!("the system has no thread to remove a device on: {error}");
+            client.close(ReasonCode::ServerBusy, "a device could not be removed: try again");
+        }
         None
     }
 }

@@ -29,8 +29,9 @@ impl ChatHook {
                     let expiring: Arc<AtomicUsize> = Arc::clone(&self.expiring);
                     self.ask(0, expire.into(), move |outcome| {
                         expiring.fetch_sub(1, Ordering::AcqRel);
+                        // It is asked for again; that the store takes no more writes is said elsewhere, once.
                         if let Err(error) = outcome {
-                            tracing::warn!("a message whose time is over could not be erased yet: {error}");
+                            tracing::debug!("a message whose time is over could not be erased yet: {error}");
                         }
                     });
                 }
