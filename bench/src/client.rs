@@ -107,6 +107,8 @@ pub struct Client {
     next_id: u16,
     next_seq: u64,
     in_flight: VecDeque<Flight>,
+    /// Publishes that may be in flight: the server has a say in it [MQTT-3.3.4-7].
+    most_in_flight: usize,
     /// When messages were due that wait for room.
     owed: VecDeque<u64>,
     /// Numbers and times of messages whose receipts have not come: delivered, read.
@@ -134,6 +136,7 @@ impl Client {
             next_id: 0,
             next_seq: 0,
             in_flight: VecDeque::new(),
+            most_in_flight: usize::from(u16::MAX),
             owed: VecDeque::new(),
             unreceipted: Default::default(),
             removed: None,
@@ -198,7 +201,8 @@ impl Client {
 
     /// Publishes as many messages as the window has room for.
     pub fn fill_window(&mut self, cx: &mut Context<'_>) {
-        while self.may_publish() && self.in_flight.len() < cx.manner.window {
+        let window = cx.manner.window.min(self.most_in_flight);
+        while self.may_publish() && self.in_flight.len() < window {
             self.publish(cx.now_ns, cx);
         }
     }
@@ -209,7 +213,7 @@ impl Client {
 
     /// Publishes a message that was due at this time, or owes it while too many are in flight.
     pub fn publish_due(&mut self, due_ns: u64, cx: &mut Context<'_>) {
-        if self.in_flight.len() < cx.manner.most_in_flight {
+        if self.in_flight.len() < self.most_in_flight {
             self.publish(due_ns, cx);
         } else {
             self.owed.push_back(due_ns);
@@ -357,14 +361,15 @@ impl Client {
 
     fn packet(&mut self, packet: Incoming<'_>, cx: &mut Context<'_>) -> Result<(), Broken> {
         match packet {
-            Incoming::Connack(present, 0) if self.subscribed => {
+            Incoming::Connack(present, 0, most) if self.subscribed => {
+                self.most_in_flight = usize::from(most).min(cx.manner.most_in_flight);
                 if !present {
                     return Err(Broken::Forgotten);
                 }
                 self.ready(cx);
                 self.publish_again(cx);
             }
-            Incoming::Connack(_, 0) if self.role.watches.is_some() => {
+            Incoming::Connack(_, 0, _) if self.role.watches.is_some() => {
                 let user = self.role.user.as_deref().unwrap_or_default();
                 let filters = self.role.watches.as_ref().map(|watches| watches.filters(user));
                 wire::subscribe_all(
@@ -376,14 +381,17 @@ impl Client {
                 );
                 self.state = State::Subscribing;
             }
-            Incoming::Connack(_, 0) => match &self.role.filter {
-                Some(filter) => {
-                    wire::subscribe(&mut self.out, cx.manner.version, u16::MAX, filter, cx.manner.qos);
-                    self.state = State::Subscribing;
+            Incoming::Connack(_, 0, most) => {
+                self.most_in_flight = usize::from(most).min(cx.manner.most_in_flight);
+                match &self.role.filter {
+                    Some(filter) => {
+                        wire::subscribe(&mut self.out, cx.manner.version, u16::MAX, filter, cx.manner.qos);
+                        self.state = State::Subscribing;
+                    }
+                    None => self.ready(cx),
                 }
-                None => self.ready(cx),
-            },
-            Incoming::Connack(_, code) => return Err(Broken::Refused(code)),
+            }
+            Incoming::Connack(_, code, _) => return Err(Broken::Refused(code)),
             Incoming::Suback(true) => {
                 match &self.role.prepares {
                     Some(Prepares { topic, payload }) => {

@@ -37,8 +37,8 @@ pub struct Hello<'a> {
 /// A packet of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Incoming<'a> {
-    /// CONNACK: whether there was a session, and the code; 0 is success.
-    Connack(bool, u8),
+    /// CONNACK: whether there was a session, the code, which is 0 for success, and the server's Receive Maximum.
+    Connack(bool, u8, u16),
     /// PUBLISH.
     Publish {
         /// The topic name.
@@ -226,6 +226,31 @@ fn behind_properties(bytes: &[u8], version: Version) -> Result<&[u8], Malformed>
     bytes.get(at + length..).ok_or(Malformed)
 }
 
+/// What the properties of a CONNACK say about how many publishes may be unacknowledged [MQTT-3.2.2.3.3].
+fn receive_maximum(properties: &[u8], version: Version) -> Result<u16, Malformed> {
+    if version == Version::V311 || properties.is_empty() {
+        return Ok(u16::MAX);
+    }
+    let (length, at) = varint(properties)?.ok_or(Malformed)?;
+    let mut rest = properties.get(at..at + length).ok_or(Malformed)?;
+    while let Some((name, value)) = rest.split_first() {
+        if *name == 0x21 {
+            return number(value);
+        }
+        let text = || number(value).map(|length| 2 + usize::from(length));
+        let length = match name {
+            0x24 | 0x25 | 0x28..=0x2A => 1,
+            0x13 | 0x22 => 2,
+            0x11 | 0x27 => 4,
+            0x12 | 0x15 | 0x16 | 0x1A | 0x1C | 0x1F => text()?,
+            0x26 => text()? + 2 + usize::from(number(value.get(text()?..).ok_or(Malformed)?)?),
+            _ => return Err(Malformed),
+        };
+        rest = value.get(length..).ok_or(Malformed)?;
+    }
+    Ok(u16::MAX)
+}
+
 /// The first packet of the buffer and its length; `None` while it is not all there.
 pub fn next(buffer: &[u8], version: Version) -> Result<Option<(Incoming<'_>, usize)>, Malformed> {
     let Some(&first) = buffer.first() else { return Ok(None) };
@@ -235,7 +260,9 @@ pub fn next(buffer: &[u8], version: Version) -> Result<Option<(Incoming<'_>, usi
     let code = || body.get(2).copied().unwrap_or(0);
     let packet = match first >> 4 {
         2 => match body {
-            [flags, code, ..] => Incoming::Connack(flags & 1 == 1, *code),
+            [flags, code, properties @ ..] => {
+                Incoming::Connack(flags & 1 == 1, *code, receive_maximum(properties, version)?)
+            }
             _ => return Err(Malformed),
         },
         3 => {
@@ -303,7 +330,17 @@ mod tests {
     #[test]
     fn answers_are_understood() {
         let v5 = |bytes| next(bytes, Version::V5);
-        assert_eq!(v5(b"\x20\x06\x01\0\x03\x21\0\x0a"), Ok(Some((Incoming::Connack(true, 0), 8))));
+        assert_eq!(v5(b"\x20\x06\x01\0\x03\x21\0\x0a"), Ok(Some((Incoming::Connack(true, 0, 10), 8))));
+        assert_eq!(
+            v5(b"\x20\x12\0\0\x0f\x24\x01\x26\0\x01a\0\x01b\x13\0\x05\x21\0\x80"),
+            Ok(Some((Incoming::Connack(false, 0, 128), 20)))
+        );
+        assert_eq!(v5(b"\x20\x03\0\x87\0"), Ok(Some((Incoming::Connack(false, 0x87, u16::MAX), 5))));
+        assert_eq!(
+            next(b"\x20\x02\0\0", Version::V311),
+            Ok(Some((Incoming::Connack(false, 0, u16::MAX), 4)))
+        );
+        assert_eq!(v5(b"\x20\x06\x01\0\x03\x7f\0\x0a"), Err(Malformed), "no such property");
         assert_eq!(v5(b"\x40\x03\0\x07\x10"), Ok(Some((Incoming::Puback(7, 0x10), 5))));
         assert_eq!(v5(b"\x90\x05\0\x01\0\x01\x80"), Ok(Some((Incoming::Suback(false), 7))));
         assert_eq!(next(b"\x90\x03\0\x01\x01", Version::V311), Ok(Some((Incoming::Suback(true), 5))));

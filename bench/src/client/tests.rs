@@ -67,6 +67,22 @@ fn what_is_due_waits_for_room_and_its_time_counts() {
 }
 
 #[test]
+fn no_more_is_in_flight_than_the_server_takes() {
+    let role = Role { publishes_to: Some("t".to_owned()), ..Role::default() };
+    let (mut client, mut tally) = (Client::new(role), Tally::default());
+    let manner = Manner { version: Version::V5, ..MANNER };
+    client.connect(manner, 1_000);
+    let mut payload = Vec::new();
+    let mut cx =
+        Context { manner, tally: &mut tally, now_ns: 5_000, publishing: true, payload: &mut payload };
+    client.take(b"\x20\x06\0\0\x03\x21\0\x01", &mut cx).expect("a CONNACK");
+    client.fill_window(&mut cx);
+    assert_eq!(client.in_flight(), 1);
+    client.publish_due(1_000, &mut cx);
+    assert_eq!((client.in_flight(), client.forgive()), (1, 1));
+}
+
+#[test]
 fn what_was_not_acknowledged_is_sent_again_behind_a_new_welcome() {
     let (filter, to) = (Some("t".to_owned()), Some("u".to_owned()));
     let role = Role { filter, publishes_to: to, ..Role::default() };
