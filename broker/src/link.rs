@@ -258,6 +258,12 @@ impl Link {
         self.set_persistent(true);
     }
 
+    /// The end of the session's queue, where it has had one since it was indexed: what the store knows of it comes from here.
+    pub(crate) fn queue_end(&self) -> Option<u64> {
+        let queue = self.queue.lock();
+        Some(*queue).filter(|end| self.is_persistent() && *end > 0)
+    }
+
     /// The session has acknowledged its queue up to here.
     pub(crate) fn set_done(&self, position: u64) {
         self.done.store(position, Ordering::Relaxed);

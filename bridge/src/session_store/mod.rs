@@ -8,7 +8,7 @@
 //! | that it holds plain filters | ordered record in `space::PLAIN_SESSIONS`: all that a start reads |
 //! | retained messages | ordered records in `space::RETAINED`, by topic |
 //! | when they expire, and how many there are | ordered records in `space::RETAINED_EXPIRIES`, one in `space::RETAINED_TOTALS` |
-//! | QoS 2 publishes it has sent and not released | ordered records in `space::RECEIVED`, with the birth of the session |
+//! | QoS 2 publishes it has sent and not released | ordered records in `space::RECEIVED`, with the birth of the session; one more tells that there were any: a look-up, where a search costs every CONNECT |
 //! | what falls due | the due-time index, id `kind, owner, client id` |
 //!
 //! **Invariants.** Entries of a queue up to the session's cursor leave in the batch that moves the cursor: so the last position
@@ -90,6 +90,7 @@ fn holds_plain_filters(record: &SessionRecord) -> bool {
 
 /// Remembers a QoS 2 publish in the batch of what it does.
 pub fn put_received(batch: &mut Batch, received: &Received) {
+    batch.put(&name::any_received(&received.session), &[]);
     let name = name::received(&received.session, received.packet_id);
     batch.ordered_put(space::RECEIVED, &name, &received.born.to_be_bytes());
 }
@@ -112,8 +113,11 @@ impl SessionStore {
         stored.map(|bytes| cursors::decode(&bytes)).transpose().map_err(store_error)
     }
 
-    /// The packet ids that a session has received, and with them the birth of the session that did.
-    fn received(&self, session: &SessionKey) -> Result<Vec<(u16, u64)>, StoreError> {
+    /// The packet ids that a session has received, and with them the birth of the session that did; `None` if it never did.
+    fn received(&self, session: &SessionKey) -> Result<Option<Vec<(u16, u64)>>, StoreError> {
+        if self.reader.get(&name::any_received(session)).map_err(store_error)?.is_none() {
+            return Ok(None);
+        }
         let (from, to) = name::all_received(session);
         // All there can be.
         let max = usize::from(u16::MAX);
@@ -127,7 +131,7 @@ impl SessionStore {
                 ))
             })
         });
-        received.collect()
+        received.collect::<Result<_, _>>().map(Some)
     }
 
     /// The session's cursors; `None` if there is no such session.
@@ -180,7 +184,8 @@ impl SessionStore {
             StoreOp::RemoveSession(session) => {
                 let last_queued =
                     self.reader.seq_bound(&name::queue(session)).map_err(store_error)?.unwrap_or(0);
-                let received = self.received(session)?.into_iter().map(|(id, _)| id).collect();
+                let received =
+                    self.received(session)?.map(|received| received.into_iter().map(|(id, _)| id).collect());
                 Ok(Past { cursors: None, last_queued, received })
             }
             _ => Ok(Past::default()),
@@ -213,7 +218,10 @@ impl SessionStore {
                 batch.delete(&name::cursors(&session));
                 batch.ordered_remove(space::PLAIN_SESSIONS, &name::of(&session));
                 // What is on its way to the store still stays there, and is known by its birth for what it is.
-                for packet_id in past.received {
+                if past.received.is_some() {
+                    batch.delete(&name::any_received(&session));
+                }
+                for packet_id in past.received.into_iter().flatten() {
                     batch.ordered_remove(space::RECEIVED, &name::received(&session, packet_id));
                 }
                 // Messages for a session that is not connected may be on their way still. They stay, out of its reach, until
@@ -299,15 +307,15 @@ struct Past {
     cursors: Option<Cursors>,
     /// The last entry of its queue.
     last_queued: u64,
-    /// The QoS 2 publishes it has received.
-    received: Vec<u16>,
+    /// The QoS 2 publishes it has received; `None` if it never did.
+    received: Option<Vec<u16>>,
 }
 
 impl Store for SessionStore {
     fn session(&self, key: &SessionKey) -> Result<Option<StoredSession>, StoreError> {
         let Some(cursors) = self.cursors(key)? else { return Ok(None) };
         let Some(record) = self.stored_record(key)? else { return Ok(None) };
-        let mut received = self.received(key)?;
+        let mut received = self.received(key)?.unwrap_or_default();
         received.retain(|(_, born)| *born == record.born);
         let received = received.into_iter().map(|(id, _)| id).collect();
         Ok(Some(StoredSession { record, cursors, received }))

@@ -42,6 +42,11 @@ pub(super) fn received(session: &SessionKey, packet_id: u16) -> Vec<u8> {
     id
 }
 
+/// That it has had one.
+pub(super) fn any_received(session: &SessionKey) -> RecordKey {
+    RecordKey::ordered(space::RECEIVED, &of(session))
+}
+
 /// Where its QoS 2 publishes begin and end.
 pub(super) fn all_received(session: &SessionKey) -> (Vec<u8>, Vec<u8>) {
     let (mut from, mut to) = (of(session), of(session));

@@ -278,7 +278,8 @@ async fn open(
         claim.link.forget_outgrown();
     }
     if client.persistent {
-        let end = inner.store.queue_end(&key)?;
+        let known = claim.link.queue_end();
+        let end = known.map_or_else(|| inner.store.queue_end(&key), Ok)?;
         let done = stored.as_ref().and_then(|stored| stored.cursors.queue());
         claim.link.begin_queue(end, done.unwrap_or(end));
     }
