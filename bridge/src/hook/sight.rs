@@ -57,7 +57,7 @@ impl Sight {
                 stays.iter().map(|stay| stay.from.0..=last(stay)).collect()
             }
         };
-        let timer_s = conversation.timer_s;
+        let timer_s = conversation.timer_of(&id, (user, me));
         let (since_ms, life) = (me.since_ms, me.lives);
         Ok(Sight { visible, since_ms, now_ms, life, last_time_ms, timer_s, has_ended })
     }

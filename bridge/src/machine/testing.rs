@@ -8,7 +8,7 @@ use super::{
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 use std::collections::BTreeMap;
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Memory {
     cold: bool,
     records: BTreeMap<Key, Record>,

@@ -62,7 +62,7 @@ impl Model {
             let read = kept.read.max(kept.cleared);
             // Of a group its members know.
             let knows = chat.starts_with("u/") || self.is_member(key, &me);
-            let timer_s = self.timers.get(key).copied().filter(|_| knows);
+            let timer_s = if knows { self.timer_of(key, &me) } else { 0 };
             let is_hidden = |seq: u64| user.hidden.contains(&(chat.clone(), seq));
             let unread: Vec<&Message> = self
                 .seen_by(&me, key)
@@ -75,7 +75,7 @@ impl Model {
             let last = self.seen_by(&me, key).rfind(|(seq, _)| *seq > kept.cleared && !is_hidden(*seq));
             let last = last.map(|(seq, last)| as_read(name, key, seq, last, self.now_ms));
             let summary = v1::ChatSummary {
-                timer_s: timer_s.unwrap_or(0),
+                timer_s,
                 chat: Some(v1::Chat {
                     conversation: chat.clone(),
                     muted_until_ms: (kept.muted_until_ms != 0).then_some(kept.muted_until_ms),

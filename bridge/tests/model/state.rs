@@ -150,6 +150,8 @@ pub(crate) struct Model {
     pub(crate) timers: BTreeMap<String, u32>,
     /// What has to be erased at its time: when, and what.
     pub(crate) expiries: BTreeSet<(u64, String, u64)>,
+    /// The same for what somebody says, where they said so while the other side blocked them.
+    pub(crate) own_timers: BTreeMap<(String, Person), u32>,
     /// When each who has named unknown users has made up for it. In memory alone.
     pub(crate) guesses: BTreeMap<String, u64>,
     /// What has come since this was looked at last: where each inbox went on, the receipts, the conversations.
@@ -304,6 +306,18 @@ impl Model {
     pub(crate) fn members(&self, group: &str) -> Vec<Member> {
         let members = self.groups.get(group).map_or(&[][..], |group| &group.members);
         members.iter().filter(|member| self.is_alive(&member.person)).cloned().collect()
+    /// How long what somebody says is there for, in seconds; 0 for ever.
+    pub(crate) fn timer_of(&self, key: &str, person: &Person) -> u32 {
+        let own = self.own_timers.get(&(key.to_owned(), person.clone()));
+        own.or_else(|| self.timers.get(key)).copied().unwrap_or(0)
+    }
+
+    /// Who is no user any more is counted as a member no more from here on.
+    pub(crate) fn strike_the_removed(&mut self, group: &str) {
+        let members = self.members(group);
+        self.groups.get_mut(group).expect("it is there").members = members;
+    }
+
     }
 
     pub(crate) fn is_member(&self, group: &str, person: &Person) -> bool {

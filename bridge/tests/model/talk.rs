@@ -86,7 +86,7 @@ impl Model {
             }
             members.into_iter().map(|member| member.person).collect()
         };
-        let timer_s = self.timers.get(&key).copied().unwrap_or(0);
+        let timer_s = self.timer_of(&key, &me);
         let lasts_s = [timer_s, send.expires_in_s].into_iter().filter(|seconds| *seconds > 0).min();
         let message = Message {
             sender: me.clone(),
@@ -168,10 +168,21 @@ impl Model {
             return Err(ErrorCode::NoSuchMessage);
         }
         self.may_speak(&me, chat)?;
-        if self.timers.get(&key).copied().unwrap_or(0) == seconds {
+        let peer = chat.strip_prefix("u/").map(|peer| self.person(peer));
+        let is_blocked = peer.as_ref().is_some_and(|peer| *peer != me && self.blocks(peer, &me));
+        let knows_alone =
+            |who: &Person| !is_blocked && self.own_timers.contains_key(&(key.clone(), who.clone()));
+        let before = if is_blocked { Some(self.timer_of(&key, &me)) } else { self.timers.get(&key).copied() };
+        if before.unwrap_or(0) == seconds && !knows_alone(&me) && !peer.as_ref().is_some_and(knows_alone) {
             return Ok(Answer::Done);
         }
-        self.timers.insert(key, seconds);
+        if is_blocked {
+            // Nobody else is told, so it holds for nobody else.
+            self.own_timers.insert((key, me.clone()), seconds);
+        } else {
+            self.own_timers.retain(|(of, _), _| *of != key);
+            self.timers.insert(key, seconds);
+        }
         let content = v1::Message { timer: Some(v1::Timer { seconds }), ..v1::Message::default() };
         Ok(self.act(&me, chat, None, content))
     }

@@ -69,7 +69,8 @@ impl Send {
         // Who is blocked is answered as if not, and alone sees what they say.
         let alone = !to_self && conversation.blocks(&conversation_id, (to, recipient), sender);
         let my_shown = conversation.shown(&conversation_id, from);
-        let expires_at_ms = conversation.deadline_ms(time_ms, self.message.expires_in_s);
+        let expires_at_ms =
+            conversation.deadline_ms_of(&conversation_id, (from, sender), time_ms, self.message.expires_in_s);
         let mut changes = Vec::with_capacity(5);
         changes.extend(own::list(from, sender, &self.to, my_shown, time_ms));
         if !sender.exists {

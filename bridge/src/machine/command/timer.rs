@@ -40,12 +40,31 @@ impl SetTimer {
         if let Some(refusal) = pair.refusal() {
             return self.refuse(view, refusal);
         }
-        if conversation.timer_s == self.seconds {
+        let (is_blocked, me) = (pair.is_blocked(), (pair.me, pair.user));
+        let knows_alone = |side| conversation.own_timer(&pair.id, side).is_some();
+        let is_same = if is_blocked {
+            conversation.timer_of(&pair.id, me) == self.seconds
+        } else {
+            // Where one side knows of a timer alone, the two of them have yet to agree.
+            conversation.timer_s == self.seconds
+                && !knows_alone(me)
+                && !knows_alone((pair.peer_id, pair.peer))
+        };
+        if is_same {
             return Ok(Decision::only(Outcome::Done));
         }
-        let mut changes = Vec::with_capacity(6);
+        let mut changes = Vec::with_capacity(7);
         let Told { seq, time_ms, .. } = pair.tell(&self.content(), 0, false, env, &mut changes);
-        changes.push(self.change(pair.id));
+        let shade = conversation.shade_after(&pair.id, pair.me, (seq, time_ms), is_blocked);
+        let shade = if is_blocked {
+            // What the other side is not told does not hold for them.
+            shade.map(|shade| shade.with_timer(&pair.id, me, self.seconds))
+        } else {
+            changes.push(self.change(pair.id.clone()));
+            shade.and_then(|shade| shade.without_timers())
+        };
+        let put = |shade| Change::PutShade { conversation: pair.id, to: Some(Box::new(shade)) };
+        changes.extend(shade.map(put));
         Ok(Decision { changes, outcome: Outcome::Accepted { seq, time_ms } })
     }
 
@@ -89,7 +108,7 @@ mod tests {
     use crate::machine::command::tests::{
         NOW_MS, act, caller, chat, env, inbox_entries, is_quiet, refused, user,
     };
-    use crate::machine::command::{GroupCreate, Send};
+    use crate::machine::command::{CreateUser, GroupCreate, RemoveUser, Send, SetTies, What as Tied};
     use crate::machine::record::{Conversation, Settings};
     use crate::machine::stored::StoredMessage;
     use crate::machine::testing::Memory;
@@ -174,5 +193,50 @@ mod tests {
                 assert_eq!(index, expected > 0, "{on}");
             }
         }
+    }
+
+    #[test]
+    fn one_that_a_blocked_side_sets_holds_for_what_they_say_alone_until_both_know_of_one() {
+        let mut memory = memory();
+        let ties = |blocked| SetTies {
+            caller: caller("bob", "phone"),
+            users: vec![user("alice")],
+            what: Tied::Blocked(blocked),
+        };
+        let says = |memory: &mut Memory, by: &str, to: &str| {
+            let content = Bytes::from_static(b"\x12\x03\x0a\x01x");
+            let message = Outgoing { client_msg_id: None, content, expires_in_s: 0 };
+            let send = Send { caller: caller(by, "phone"), to: chat(to), message };
+            let decision = act(memory, send, &env());
+            let stored = decision.changes.iter().find_map(|change| match change {
+                Change::AppendMessage { message, .. } => StoredMessage::decode(message).ok(),
+                _ => None,
+            });
+            stored.expect("it is said").expires_at_ms
+        };
+        act(&mut memory, timer("alice", chat("bob"), 9), &env());
+        act(&mut memory, ties(true), &env());
+        let set = act(&mut memory, timer("alice", chat("bob"), 60), &env());
+        assert!(matches!(set.outcome, Outcome::Accepted { .. }), "she is answered as ever");
+        assert!(inbox_entries(&set, "bob").is_empty(), "he is not told");
+        assert!(is_quiet(&act(&mut memory, timer("alice", chat("bob"), 60), &env())), "again is once");
+        assert_eq!(says(&mut memory, "alice", "bob"), NOW_MS + 60_000);
+        act(&mut memory, ties(false), &env());
+        assert_eq!(says(&mut memory, "bob", "alice"), NOW_MS + 9_000, "he was told of the first one alone");
+        assert_eq!(says(&mut memory, "alice", "bob"), NOW_MS + 60_000, "she knows of nothing else");
+        for (by, to, seconds) in [("alice", "bob", 60), ("bob", "alice", 9)] {
+            let mut memory = Memory::clone(&memory);
+            let set = act(&mut memory, timer(by, chat(to), seconds), &env());
+            assert_eq!(inbox_entries(&set, to).len(), 1, "they agree from here on");
+            let at_ms = NOW_MS + u64::from(seconds) * 1_000;
+            for (by, to) in [("alice", "bob"), ("bob", "alice")] {
+                assert_eq!(says(&mut memory, by, to), at_ms, "{by}");
+            }
+            assert!(is_quiet(&act(&mut memory, timer(by, chat(to), seconds), &env())));
+        }
+        // Who takes the name later has set nothing.
+        act(&mut memory, RemoveUser { user: user("alice") }, &env());
+        act(&mut memory, CreateUser { user: user("alice") }, &env());
+        assert_eq!(says(&mut memory, "alice", "bob"), NOW_MS + 9_000);
     }
 }

@@ -27,8 +27,28 @@ pub struct Conversation {
 impl Conversation {
     /// When what is said at a time is gone, in Unix milliseconds, where it is to be after so many seconds if not 0; 0 for never.
     pub fn deadline_ms(&self, time_ms: u64, expires_in_s: u32) -> u64 {
-        let seconds = [self.timer_s, expires_in_s].into_iter().filter(|seconds| *seconds > 0).min();
-        seconds.map_or(0, |seconds| time_ms + u64::from(seconds) * 1_000)
+        deadline_ms(self.timer_s, time_ms, expires_in_s)
+    }
+
+    /// The same of what a user says, for whom a [timer of their own](Conversation::timer_of) may hold.
+    pub fn deadline_ms_of(
+        &self,
+        id: &ConversationId,
+        owner: (&UserId, &User),
+        time_ms: u64,
+        expires_in_s: u32,
+    ) -> u64 {
+        deadline_ms(self.timer_of(id, owner), time_ms, expires_in_s)
+    }
+
+    /// How long what a user says is there for, in seconds; 0 for ever.
+    pub fn timer_of(&self, id: &ConversationId, owner: (&UserId, &User)) -> u32 {
+        self.own_timer(id, owner).unwrap_or(self.timer_s)
+    }
+
+    /// What a user said of that while the other side blocked them: it holds for what they say alone.
+    pub fn own_timer(&self, id: &ConversationId, owner: (&UserId, &User)) -> Option<u32> {
+        self.shade.as_ref().and_then(|shade| shade.timer(id, owner))
     }
 
     /// The newest message that a user can see, and its time.
@@ -105,6 +125,11 @@ impl Conversation {
             (flags & !(TIMER | SHADE) == 0).then_some(Conversation { head, last_time_ms, timer_s, shade })
         })
     }
+}
+
+fn deadline_ms(timer_s: u32, time_ms: u64, expires_in_s: u32) -> u64 {
+    let seconds = [timer_s, expires_in_s].into_iter().filter(|seconds| *seconds > 0).min();
+    seconds.map_or(0, |seconds| time_ms + u64::from(seconds) * 1_000)
 }
 
 #[cfg(test)]
