@@ -1,7 +1,7 @@
 //! A group: what it shows of itself, who may what in it, and who is in it.
 //!
-//! All its members are in the one record, sorted: a message needs each of them, and a change of membership, the only thing that
-//! writes it, is rare.
+//! All its members are in the one record, sorted: a message needs each of them, and what writes it is rare: a change of membership, or the
+//! first message after an account was removed.
 
 use crate::machine::codec::{self, DecodeError, Input, put_bytes, put_number};
 use bytes::Bytes;

@@ -56,6 +56,8 @@ pub struct Counts {
     pub read: u32,
     /// How many have played it.
     pub played: u32,
+    /// When one of them was counted last, in Unix milliseconds.
+    pub at_ms: u64,
 }
 
 /// The marks of one conversation. They only grow.
@@ -133,8 +135,7 @@ impl Receipt {
                 let mut marks = named.iter().flat_map(|marks| [marks.delivered, marks.read, marks.played]);
                 marks.any(|mark| is_since(&mark))
             }
-            // Counts have no times; the next message that is counted begins them anew.
-            Some(Members::Counted(_)) => true,
+            Some(Members::Counted(counts)) => counts.at_ms >= since_ms,
             None => [self.delivered, self.read, self.played].iter().any(is_since),
         };
         if is_theirs {
@@ -198,13 +199,13 @@ impl MemberMarks {
 
 impl Counts {
     fn shown(self) -> v1::ReceiptCounts {
-        let Counts { seq, members, delivered, read, played } = self;
-        v1::ReceiptCounts { seq: seq.0, members, delivered, read, played }
+        let Counts { seq, members, delivered, read, played, at_ms } = self;
+        v1::ReceiptCounts { seq: seq.0, members, delivered, read, played, at_ms: at_ms.cast_signed() }
     }
 
     fn of(shown: v1::ReceiptCounts) -> Counts {
-        let v1::ReceiptCounts { seq, members, delivered, read, played } = shown;
-        Counts { seq: Seq(seq), members, delivered, read, played }
+        let v1::ReceiptCounts { seq, members, delivered, read, played, at_ms } = shown;
+        Counts { seq: Seq(seq), members, delivered, read, played, at_ms: at_ms.cast_unsigned() }
     }
 }
 
@@ -236,12 +237,9 @@ mod tests {
             let [delivered, read, played] = marks.map(|(up_to, at_ms)| Mark { up_to: Seq(up_to), at_ms });
             MemberMarks { user: UserId::parse(&user).unwrap(), delivered, read, played }
         });
-        let counted = any::<(u64, [u32; 4])>().prop_map(|(seq, [members, delivered, read, played])| Counts {
-            seq: Seq(seq),
-            members,
-            delivered,
-            read,
-            played,
+        let counted = any::<(u64, [u32; 4], u64)>().prop_map(|(seq, numbers, at_ms)| {
+            let [members, delivered, read, played] = numbers;
+            Counts { seq: Seq(seq), members, delivered, read, played, at_ms }
         });
         let members = prop_oneof![
             prop::collection::vec(named, 1..4).prop_map(Members::Named),
@@ -280,5 +278,14 @@ mod tests {
             size(&Receipt { position: 9, delivered: mark(100), read: mark(100), ..Receipt::default() }),
             18
         );
+    }
+
+    #[test]
+    fn who_comes_later_under_a_name_is_told_nothing_that_was_counted_before() {
+        let counts = Counts { seq: Seq(9), members: 40, delivered: 1, at_ms: NOW_MS, ..Counts::default() };
+        let members = Some(Box::new(Members::Counted(counts)));
+        let receipt = Receipt { position: 9, members, ..Receipt::default() };
+        assert_eq!(*receipt.since(NOW_MS), receipt);
+        assert_eq!(*receipt.since(NOW_MS + 1), Receipt { position: 9, ..Receipt::default() });
     }
 }

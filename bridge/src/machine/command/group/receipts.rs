@@ -122,10 +122,10 @@ impl Moved<'_> {
             Some(Members::Counted(counts)) => *counts,
             Some(Members::Named(_)) | None => Counts::default(),
         };
-        let mut counts = Counts { members: others as u32, ..before };
+        let mut counts = Counts { members: others as u32, at_ms: self.mark.at_ms, ..before };
         if newest > counts.seq && newest <= self.mark.up_to {
             // Nobody was as far as this before.
-            counts = Counts { seq: newest, members: counts.members, ..Counts::default() };
+            counts = Counts { seq: newest, delivered: 0, read: 0, played: 0, ..counts };
         } else if !(self.before < counts.seq && counts.seq <= self.mark.up_to) {
             return None;
         }
@@ -140,7 +140,7 @@ impl Moved<'_> {
 }
 
 /// A group as those who are named one by one make it up: without those whose accounts were removed. In a larger one, where members are
-/// counted, that is not looked at for every mark: it is when the group changes.
+/// counted, that is not looked at for every mark: it is when something is said there, or the group changes.
 pub(in super::super) fn living_few<'g>(
     view: &impl View,
     group: &'g Group,

@@ -58,6 +58,10 @@ pub(in super::super) fn decide(
         &chat,
     );
     story.of(from, |membership| membership.sent = seq);
+    if story.missed_somebody() {
+        // Whoever counts who has the message does not wait for them.
+        story.becomes(scene.living(view, env)?);
+    }
     if expires_at_ms > 0 {
         story.change(Change::ExpireAt { at_ms: expires_at_ms, conversation: conversation_id.clone(), seq });
     }

@@ -25,6 +25,8 @@ pub(in super::super) struct Story<'a, V> {
     changes: Vec<Change>,
     /// Where what was said last stands.
     places: Places,
+    /// Whether a reader's account was removed.
+    missed: bool,
 }
 
 /// Something said.
@@ -57,6 +59,7 @@ impl<'a, V: View> Story<'a, V> {
             missing: Missing::default(),
             changes: Vec::new(),
             places: Places::default(),
+            missed: false,
         }
     }
 
@@ -107,6 +110,7 @@ impl<'a, V: View> Story<'a, V> {
         for reader in readers {
             let Some(user) = self.missing.note(self.view.user(&reader.user)) else { continue };
             if !is_alive(reader, user, self.dev) {
+                self.missed = true;
                 continue;
             }
             let message = NewMessage {
@@ -151,6 +155,11 @@ impl<'a, V: View> Story<'a, V> {
     /// Where what was said last stands in inboxes.
     pub(in super::super) fn places(&self) -> &Places {
         &self.places
+    }
+
+    /// Whether the account of somebody to whom something was said was removed.
+    pub(in super::super) fn missed_somebody(&self) -> bool {
+        self.missed
     }
 
     /// Something has happened, and all `readers` are told.

@@ -160,3 +160,35 @@ fn what_all_have_does_not_wait_for_whose_account_was_removed() {
     let receipt = memory.receipt("alice", &ChatName::Group(hikers()));
     assert_eq!((receipt.delivered.up_to, receipt.read.up_to), (Seq(2), Seq(2)));
 }
+
+#[test]
+fn whose_account_was_removed_is_counted_until_the_next_message() {
+    let dev = Env { dev: true, ..env() };
+    let mut memory = memory();
+    let many: Vec<String> = (0..=RECEIPT_MAX_MEMBERS).map(|n| format!("user-{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    act(&mut memory, add("alice", &many), &dev); // 2
+    for name in &many {
+        act(&mut memory, CreateUser { user: user(name) }, &env());
+        act(&mut memory, Attach { user: user(name), device: device("phone") }, &env());
+    }
+    let others =
+        |memory: &Memory| match memory.receipt("alice", &ChatName::Group(hikers())).members.as_deref() {
+            Some(Members::Counted(counts)) => (counts.seq.0, counts.members as usize, counts.delivered),
+            other => panic!("not counted: {other:?}"),
+        };
+    let all = RECEIPT_MAX_MEMBERS + 3;
+    act(&mut memory, post("alice"), &env()); // 3
+    act(&mut memory, RemoveUser { user: user("user-7") }, &env());
+    act(&mut memory, acknowledges("user-0", &[("alice", 3)]), &env());
+    assert_eq!(others(&memory), (3, all, 1), "it was for them, too");
+    let posted = act(&mut memory, post("alice"), &env()); // 4
+    assert!(!shown(&posted).contains_key("user-7"));
+    act(&mut memory, acknowledges("user-1", &[("alice", 4)]), &env());
+    assert_eq!(others(&memory), (4, all - 1, 1));
+    let puts = |decision: &Decision| {
+        decision.changes.iter().filter(|change| matches!(change, Change::PutGroup { .. })).count()
+    };
+    let next = act(&mut memory, post("alice"), &env());
+    assert_eq!((puts(&posted), puts(&next)), (1, 0), "once is enough");
+}
