@@ -49,6 +49,18 @@ pub(super) fn read(
     Ok(me.devices.iter().map(device).collect())
 }
 
+/// Why a device of a user cannot be taken out.
+pub(super) fn refusal(reader: &Reader, user: &UserId, device: &DeviceId) -> Option<Refusal> {
+    match fetch::user(reader, user) {
+        Ok(user) if user.device(device).is_some() => None,
+        Ok(_) => Some(Refusal::because(ErrorCode::InvalidDevice, "this user has no such device")),
+        Err(error) => {
+            tracing::error!("the devices of a user could not be read: {error}");
+            Some(ErrorCode::Internal.into())
+        }
+    }
+}
+
 impl ChatHook {
     /// Whether a device of a user is connected.
     pub(super) fn is_connected(&self, user: &UserId, device: &DeviceId) -> bool {
@@ -58,15 +70,7 @@ impl ChatHook {
 
     /// Ends the session of a device, and answers once it has ended. What cannot be done is refused.
     pub(super) fn remove_device(&self, client: &Arc<Client>, removal: Removal) -> Option<Asked> {
-        let refusal = match fetch::user(&self.reader, &removal.caller.user) {
-            Ok(user) if user.device(&removal.device).is_some() => None,
-            Ok(_) => Some(Refusal::because(ErrorCode::InvalidDevice, "this user has no such device")),
-            Err(error) => {
-                tracing::error!("the devices of a user could not be read: {error}");
-                Some(ErrorCode::Internal.into())
-            }
-        };
-        let refusal = refusal.or_else(|| {
+        let refusal = refusal(&self.reader, &removal.caller.user, &removal.device).or_else(|| {
             let most = self.removals.0.fetch_add(1, Ordering::AcqRel) >= MOST_AT_ONCE;
             most.then(|| {
                 self.removals.0.fetch_sub(1, Ordering::AcqRel);

@@ -3,7 +3,7 @@
 
 use super::ChatHook;
 use crate::machine::command::Expire;
-use crate::machine::stored::StoredMessage;
+use crate::machine::stored::{StoredMessage, is_change};
 use crate::sequencer::fetch::FetchError;
 use crate::sequencer::names;
 use crate::session_store::space;
@@ -57,7 +57,7 @@ pub fn due(reader: &Reader, now_ms: u64) -> Result<Vec<Expire>, FetchError> {
     Ok(due)
 }
 
-/// A message as it is stored, without what it says.
+/// A message as it is stored, without what it says, but where that is about another message.
 fn stored(
     reader: &Reader,
     conversation: &ConversationId,
@@ -65,5 +65,7 @@ fn stored(
 ) -> Result<Option<StoredMessage>, FetchError> {
     let entries = reader.read_log(&names::conversation(conversation), seq.0, 1, usize::MAX)?;
     let Some((_, stored)) = entries.into_iter().find(|(found, _)| *found == seq.0) else { return Ok(None) };
-    Ok(Some(StoredMessage { content: Bytes::new(), ..StoredMessage::decode(&stored)? }))
+    let message = StoredMessage::decode(&stored)?;
+    let content = if is_change(&message.content) { message.content } else { Bytes::new() };
+    Ok(Some(StoredMessage { content, ..message }))
 }

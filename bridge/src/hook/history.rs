@@ -4,7 +4,7 @@
 //! what is asked for.
 
 use super::sight::Sight;
-use crate::machine::stored::{StoredMessage, edit_of, gone_content, is_change, was_message};
+use crate::machine::stored::{StoredMessage, Was, gone_content, is_change, is_gone, was_message};
 use crate::sequencer::fetch::{self, FetchError};
 use crate::sequencer::names;
 use bytes::Bytes;
@@ -168,7 +168,7 @@ pub(super) fn one(
     let entries = reader.read_log(&log, seq.0, 1, usize::MAX)?;
     let Some((_, stored)) = entries.into_iter().find(|(found, _)| *found == seq.0) else { return Ok(None) };
     let message = StoredMessage::decode(&stored)?;
-    if was_message(&message.content) || message.has_expired(sight.now_ms) {
+    if is_gone(&message.content) || message.has_expired(sight.now_ms) {
         return Ok(None);
     }
     shown(chat, user, seq, &stored, sight)
@@ -205,7 +205,7 @@ fn shown(
     if time_ms < sight.since_ms {
         return Ok(None);
     }
-    let content = if has_expired { gone_content(edit_of(&content)).into() } else { content };
+    let content = if has_expired { gone_content(Was::of(&content)).into() } else { content };
     let mut out = Vec::new();
     MessageEntry {
         conversation: chat,

@@ -2,11 +2,11 @@
 //! the same.
 
 use super::verbs::{self, Asks};
-use super::{commands, replies};
+use super::{commands, devices, replies};
 use crate::machine::Command;
 use crate::machine::command::{Caller, Reject};
 use bytes::Bytes;
-use chasqui_proto::{ErrorCode, ParsedTopic, Refusal, Topic};
+use chasqui_proto::{DeviceId, ErrorCode, ParsedTopic, Refusal, Topic};
 use chasqui_storage::Reader;
 
 /// What a publish to a topic of the contract asks for.
@@ -16,6 +16,8 @@ pub enum Publication {
     Command(Command),
     /// A page of something, which is here: an encoded [`Reply`](chasqui_proto::v1::Reply).
     Page(Bytes),
+    /// The session of a device of the caller is to end, and the machine's [`Detach`](crate::machine::command::Detach) with it.
+    RemoveDevice(DeviceId),
 }
 
 impl Publication {
@@ -28,7 +30,10 @@ impl Publication {
                 let (asks, request_id) = verbs::read(reader, verb, json, payload, caller, random)?;
                 Ok(match asks {
                     Asks::Command(command) => Publication::Command(command),
-                    Asks::RemoveDevice(_) => return Err(ErrorCode::NotSupported.into()),
+                    Asks::RemoveDevice(device) => match devices::refusal(reader, &caller.user, &device) {
+                        Some(refusal) => return Err(refusal),
+                        None => Publication::RemoveDevice(device),
+                    },
                     Asks::Look(query) => {
                         let page = query.look(reader, &caller.user, now_ms, |_| false)?;
                         Publication::Page(replies::page_reply(request_id, &page).into())

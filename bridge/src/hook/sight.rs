@@ -22,7 +22,7 @@ pub(super) struct Sight {
     life: u32,
     /// The time of the conversation's newest message.
     pub(super) last_time_ms: u64,
-    /// How long what is said there is there for, in seconds; 0 for ever.
+    /// How long what they say there is there for, in seconds; 0 for ever.
     pub(super) timer_s: u32,
     /// Whether they see no more of what is said from now on.
     pub(super) has_ended: bool,
@@ -83,9 +83,31 @@ impl Sight {
         chat: &ChatName,
         range: RangeInclusive<u64>,
     ) -> Result<HashSet<Seq>, FetchError> {
-        let (from, to) = (Seq(*range.start()), Seq(range.end().saturating_add(1)));
-        let name = |seq| names::hidden(user, self.life, chat, seq);
-        let found = reader.ordered_range(space::HIDDEN, &name(from), Some(&name(to)), usize::MAX)?;
-        Ok(found.iter().filter_map(|(name, _)| names::hidden_seq(name)).collect())
+        hidden(reader, (user, self.life), chat, range)
     }
+}
+
+/// Which of these messages a user of this life has taken away for themselves.
+fn hidden(
+    reader: &Reader,
+    (user, life): (&UserId, u32),
+    chat: &ChatName,
+    range: RangeInclusive<u64>,
+) -> Result<HashSet<Seq>, FetchError> {
+    let (from, to) = (Seq(*range.start()), Seq(range.end().saturating_add(1)));
+    let name = |seq| names::hidden(user, life, chat, seq);
+    let found = reader.ordered_range(space::HIDDEN, &name(from), Some(&name(to)), usize::MAX)?;
+    Ok(found.iter().filter_map(|(name, _)| names::hidden_seq(name)).collect())
+}
+
+/// Which of the users of a name, a number of [`User::lives`], has taken a message away for themselves, where the one who is there now has.
+pub(super) fn hidden_by(
+    reader: &Reader,
+    user: &UserId,
+    chat: &ChatName,
+    seq: Seq,
+) -> Result<Option<u32>, FetchError> {
+    let life = fetch::user(reader, user)?.lives;
+    let found = hidden(reader, (user, life), chat, seq.0..=seq.0)?;
+    Ok((!found.is_empty()).then_some(life))
 }

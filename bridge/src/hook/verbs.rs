@@ -3,7 +3,7 @@
 use super::contacts::ContactsAsked;
 use super::history::{self, Part};
 use super::look::Query;
-use super::{chance, starred, sync};
+use super::{chance, sight, starred, sync};
 use crate::machine::command::{
     Act, Caller, Deed, GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave,
     GroupRemove, GroupRoles, InviteAction, Keep, NewSettings, NewText, Note, Read, Role, SetChat, SetTies,
@@ -11,6 +11,7 @@ use crate::machine::command::{
 };
 use crate::machine::record::Audience;
 use crate::machine::{Command, record, stored};
+use crate::sequencer::fetch::FetchError;
 use bytes::Bytes;
 use chasqui_proto::content;
 use chasqui_proto::limits::{
@@ -91,8 +92,9 @@ pub(super) fn read(
                 let content = stored::deletion_content(Seq(seq)).into();
                 about(reader, caller, &conversation, seq, Deed::Delete, content)?.into()
             } else {
-                let chat = ChatName::parse(&conversation)?;
-                Keep { caller, chat, seq: Seq(seq), note: Note::Hidden }.into()
+                let (chat, seq) = (ChatName::parse(&conversation)?, Seq(seq));
+                let already_by = sight::hidden_by(reader, &caller.user, &chat, seq).map_err(unreadable)?;
+                Keep { caller, chat, seq, note: Note::Hidden { already_by } }.into()
             };
             (asks, request_id)
         }
@@ -265,11 +267,13 @@ fn about(
 ) -> Result<Act, Refusal> {
     let chat = ChatName::parse(conversation)?;
     let id = ConversationId::named_by(&caller.user, &chat);
-    let original = history::original(reader, &id, Seq(seq)).map_err(|error| {
-        tracing::error!("a message could not be read: {error}");
-        Refusal::from(ErrorCode::Internal)
-    })?;
+    let original = history::original(reader, &id, Seq(seq)).map_err(unreadable)?;
     Ok(Act { caller, chat, seq: Seq(seq), original, deed, content })
+}
+
+fn unreadable(error: FetchError) -> Refusal {
+    tracing::error!("a message could not be read: {error}");
+    ErrorCode::Internal.into()
 }
 
 /// Users who are to be something to the caller, who is none of them.

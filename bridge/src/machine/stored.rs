@@ -69,27 +69,50 @@ pub(crate) fn timer_content(seconds: u32) -> Vec<u8> {
     content(TIMER, &v1::Timer { seconds })
 }
 
-/// What stands for content that is no more; of an edit, it says still what that was about.
-pub(crate) fn gone_content(edit_of: Option<Seq>) -> Vec<u8> {
-    let mut content = edit_of
-        .map(|seq| edit_content(&v1::Edited { seq: seq.0, ..v1::Edited::default() }))
-        .unwrap_or_default();
-    put_number(&mut content, GONE, 1);
-    content
+/// What something is that may be no more: a message of its own, or something about the message of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Was {
+    Message,
+    EditOf(Seq),
+    ReactionTo(Seq),
 }
 
-/// The message that something else is said instead of, where content is an edit.
-pub(crate) fn edit_of(content: &[u8]) -> Option<Seq> {
-    let Some(Ok(wire::Field { number: EDIT, value: Value::Bytes(at), .. })) = wire::fields(content).next()
-    else {
-        return None;
+impl Was {
+    /// What content is that of.
+    pub(crate) fn of(content: &[u8]) -> Was {
+        let Some(Ok(wire::Field { number, value: Value::Bytes(at), .. })) = wire::fields(content).next()
+        else {
+            return Was::Message;
+        };
+        let about = match number {
+            EDIT => v1::Edited::decode(&content[at]).map(|edit| Was::EditOf(Seq(edit.seq))),
+            REACTION => v1::Reaction::decode(&content[at]).map(|sign| Was::ReactionTo(Seq(sign.seq))),
+            _ => Ok(Was::Message),
+        };
+        about.unwrap_or(Was::Message)
+    }
+}
+
+/// What stands for content that is no more. Of what was about a message it says still about which: it becomes no message of its own, that
+/// something could be done to.
+pub(crate) fn gone_content(was: Was) -> Vec<u8> {
+    let mut content = match was {
+        Was::Message => Vec::new(),
+        Was::EditOf(seq) => edit_content(&v1::Edited { seq: seq.0, ..v1::Edited::default() }),
+        Was::ReactionTo(seq) => reaction_content(&v1::Reaction { seq: seq.0, ..v1::Reaction::default() }),
     };
-    v1::Edited::decode(&content[at]).ok().map(|edit| Seq(edit.seq))
+    put_number(&mut content, GONE, 1);
+    content
 }
 
 /// Whether content is that of a message of its own that is no more.
 pub(crate) fn was_message(content: &[u8]) -> bool {
     matches!(wire::fields(content).next(), Some(Ok(wire::Field { number: GONE, .. })))
+}
+
+/// Whether content is that of something that is no more.
+pub(crate) fn is_gone(content: &[u8]) -> bool {
+    wire::fields(content).map_while(Result::ok).any(|field| field.number == GONE)
 }
 
 fn content(field: u32, message: &impl Message) -> Vec<u8> {
@@ -208,8 +231,8 @@ impl StoredMessage {
         !self.alone || self.sender == *user
     }
 
-    /// The same without what was said: that is no more. `edit_of` is the message that it said something else instead of, where it did.
-    pub fn encode_gone(&self, edit_of: Option<Seq>) -> Bytes {
+    /// The same without what was said: that is no more.
+    pub(crate) fn encode_gone(&self, was: Was) -> Bytes {
         NewStored {
             sender: &self.sender,
             time_ms: self.time_ms,
@@ -217,7 +240,7 @@ impl StoredMessage {
             expires_at_ms: 0,
             alone: self.alone,
             places: &[],
-            content: &gone_content(edit_of),
+            content: &gone_content(was),
         }
         .encode()
     }
@@ -305,12 +328,18 @@ mod tests {
             let content = Bytes::from(content);
             prop_assert_eq!(StoredMessage::content(&stored), Ok(content.clone()));
             let expected = StoredMessage { sender, time_ms, client_msg_id, expires_at_ms, alone, places: places.into(), content };
-            let edit = StoredMessage::decode(&expected.encode_gone(Some(Seq(7)))).unwrap();
-            prop_assert!(is_change(&edit.content) && !was_message(&edit.content));
-            let edit = v1::Message::decode(edit.content).unwrap();
-            let about = v1::Edited { seq: 7, ..v1::Edited::default() };
-            prop_assert_eq!((edit.gone, edit.edit), (true, Some(about)));
-            let gone = StoredMessage::decode(&expected.encode_gone(None)).unwrap();
+            prop_assert_eq!((Was::of(&expected.content), is_gone(&expected.content)), (Was::Message, false));
+            for was in [Was::EditOf(Seq(7)), Was::ReactionTo(Seq(7))] {
+                let about = StoredMessage::decode(&expected.encode_gone(was)).unwrap();
+                prop_assert!(is_change(&about.content) && !was_message(&about.content));
+                prop_assert_eq!((Was::of(&about.content), is_gone(&about.content)), (was, true));
+                let shown = v1::Message::decode(about.content).unwrap();
+                let edit = v1::Edited { seq: 7, ..v1::Edited::default() };
+                let sign = v1::Reaction { seq: 7, ..v1::Reaction::default() };
+                prop_assert!(shown.gone && (shown.edit == Some(edit) || shown.reaction == Some(sign)));
+            }
+            let gone = StoredMessage::decode(&expected.encode_gone(Was::Message)).unwrap();
+            prop_assert_eq!((Was::of(&gone.content), is_gone(&gone.content)), (Was::Message, true));
             prop_assert!(was_message(&gone.content) && is_change(&gone.content) && !was_message(&expected.content));
             let (sender, id) = (&expected.sender, expected.client_msg_id);
             prop_assert_eq!((&gone.sender, gone.time_ms, gone.client_msg_id), (sender, time_ms, id));

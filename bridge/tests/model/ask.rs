@@ -17,6 +17,8 @@ pub(crate) struct Ask {
     pub(crate) what: What,
     /// Of what is done to a message: whether it was there when this was published.
     pub(crate) about_something: bool,
+    /// Of what one deletes for oneself: whether it was away when this was published.
+    pub(crate) is_away: bool,
     /// Of an acknowledgement: which entries brought a message of somebody else when this was published.
     pub(crate) brought: Vec<usize>,
     /// It was refused before it came to a decision.
@@ -32,6 +34,10 @@ pub(crate) enum What {
     React(v1::React),
     Delete(v1::Delete),
     Pin(v1::PinMessage),
+    Star(v1::Star),
+    Starred(v1::Starred),
+    Devices(v1::Devices),
+    RemoveDevice(v1::DeviceRemove),
     Timer(v1::SetTimer),
     /// The server asks itself to erase what is over.
     Expire(Expire),
@@ -104,7 +110,16 @@ pub(crate) fn ack_of(device: &str) -> Ack {
 impl Ask {
     pub(crate) fn new(user: &str, device: &str, what: What) -> Ask {
         let (user, device) = (user.to_owned(), device.to_owned());
-        Ask { user, device, json: false, what, about_something: false, brought: Vec::new(), refused: None }
+        Ask {
+            user,
+            device,
+            json: false,
+            what,
+            about_something: false,
+            is_away: false,
+            brought: Vec::new(),
+            refused: None,
+        }
     }
 
     /// What the table calls it.
@@ -117,6 +132,10 @@ impl Ask {
             What::React(_) => Verb::React.name(),
             What::Delete(_) => Verb::Delete.name(),
             What::Pin(_) => Verb::Pin.name(),
+            What::Star(_) => Verb::Star.name(),
+            What::Starred(_) => Verb::Starred.name(),
+            What::Devices(_) => Verb::Devices.name(),
+            What::RemoveDevice(_) => Verb::DeviceRemove.name(),
             What::Timer(_) => Verb::Timer.name(),
             What::Expire(_) => "expire",
             What::AddContacts(_) => Verb::ContactAdd.name(),
@@ -158,6 +177,10 @@ impl Ask {
             What::React(react) => self.encoded(react),
             What::Delete(delete) => self.encoded(delete),
             What::Pin(pin) => self.encoded(pin),
+            What::Star(star) => self.encoded(star),
+            What::Starred(starred) => self.encoded(starred),
+            What::Devices(devices) => self.encoded(devices),
+            What::RemoveDevice(remove) => self.encoded(remove),
             What::Timer(timer) => self.encoded(timer),
             What::AddContacts(users) | What::RemoveContacts(users) => self.encoded(users),
             What::Block(user) | What::Unblock(user) => self.encoded(user),

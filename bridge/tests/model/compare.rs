@@ -203,6 +203,8 @@ pub(crate) fn everything(rig: &mut Rig, model: &Model) -> Verdict {
             .map(|(topic, receipt)| (topic.strip_prefix(&prefix).unwrap_or(&topic).to_owned(), receipt));
         same(|| format!("the receipts of {name}"), &told.collect(), &of_model.receipts)?;
         list(rig, model, &Ask::new(name, "phone", What::Sync(v1::Sync::default())))?;
+        starred(rig, model, &Ask::new(name, "phone", What::Starred(v1::Starred::default())))?;
+        self::devices(rig, model, &Ask::new(name, "phone", What::Devices(v1::Devices::default())))?;
         let all = v1::ContactList::default();
         contacts(rig, model, &Ask::new(name, "phone", What::Contacts(all.clone())), &all)?;
     }
@@ -235,7 +237,7 @@ fn page(rig: &mut Rig, ask: &Ask) -> Result<v1::Reply, ErrorCode> {
     match rig.publish(ask, &topic, &payload) {
         Publication::Page(page) => Ok(v1::Reply::decode(page).expect("it is a Reply")),
         Publication::Command(machine::Command::Reject(reject)) => Err(reject.refusal.code),
-        Publication::Command(other) => panic!("{ask:?} is no page: {other:?}"),
+        other => panic!("{ask:?} is no page: {other:?}"),
     }
 }
 
@@ -291,6 +293,36 @@ pub(crate) fn list(rig: &mut Rig, model: &Model, ask: &Ask) -> Result<Option<Err
     Ok(None)
 }
 
+/// What somebody has marked, page by page. Answers why there is none.
+pub(crate) fn starred(rig: &mut Rig, model: &Model, ask: &Ask) -> Result<Option<ErrorCode>, String> {
+    let What::Starred(mut asked) = ask.what.clone() else { unreachable!("it asks for what is marked") };
+    let mut starred = Vec::new();
+    loop {
+        let ask = Ask { what: What::Starred(asked.clone()), ..ask.clone() };
+        let page = page(rig, &ask).map_err(|code| format!("{ask:?} is refused: {code:?}"))?;
+        let most = if asked.limit == 0 { 100 } else { asked.limit as usize };
+        let is_empty = page.messages.is_empty();
+        if page.messages.len() > most || (is_empty && !page.next.is_empty()) {
+            return Err(format!("{ask:?} has a page of {}", page.messages.len()));
+        }
+        same(|| format!("whether there is more than {ask:?}"), &page.more, &!page.next.is_empty())?;
+        starred.extend(page.messages);
+        if page.next.is_empty() {
+            break;
+        }
+        asked.after = page.next;
+    }
+    same_all(|| format!("what {} has marked", ask.user), &starred, &model.starred(&ask.user))?;
+    Ok(None)
+}
+
+/// The devices of somebody. Answers why there are none.
+pub(crate) fn devices(rig: &mut Rig, model: &Model, ask: &Ask) -> Result<Option<ErrorCode>, String> {
+    let devices = page(rig, ask).map_err(|code| format!("{ask:?} is refused: {code:?}"))?.devices;
+    same_all(|| format!("the devices of {}", ask.user), &devices, &model.devices(&ask.user))?;
+    Ok(None)
+}
+
 /// Whether something that is to be edited, or answered with a sign, or the like, is there at all.
 pub(crate) fn is_there(model: &Model, ask: &Ask) -> bool {
     let (chat, seq) = match &ask.what {
@@ -302,6 +334,12 @@ pub(crate) fn is_there(model: &Model, ask: &Ask) -> bool {
     };
     let said = model.said(&key(&ask.user, chat));
     let message = seq.checked_sub(1).and_then(|at| said.get(at as usize));
-    // Of a sign that is no more nobody can tell what it was.
-    message.is_some_and(|message| message.is_said || (message.erased && message.content.edit.is_none()))
+    message.is_some_and(|message| message.is_said)
+}
+
+/// Whether somebody has taken away for themselves what they take away now.
+pub(crate) fn is_away(model: &Model, ask: &Ask) -> bool {
+    let What::Delete(delete) = &ask.what else { return false };
+    let hidden = &model.users[&ask.user].hidden;
+    !delete.for_everyone && hidden.contains(&(delete.conversation.clone(), delete.seq))
 }

@@ -1,6 +1,7 @@
 //! What is asked next: by chance, and so that each thing is often right and often wrong.
 
 use super::ask::{Ask, What, ack_of};
+use super::crowds::{GUESTS, guest, is_crowd, is_guest};
 use super::state::{Accepted, Message, Model, Person, key};
 use super::talk::TIMER_MAX_S;
 use chasqui_bridge::machine::Ack;
@@ -10,14 +11,13 @@ use chasqui_proto::v1::body::Kind as BodyKind;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-const USERS: [&str; 8] = ["alice", "bob", "carol", "dan", "erin", "frank", "grace", "heidi"];
+pub(crate) const USERS: [&str; 8] = ["alice", "bob", "carol", "dan", "erin", "frank", "grace", "heidi"];
 /// How they connect, mostly; see [`ack_of`].
-const DEVICES: [&str; 3] = ["phone", "desk", "pad"];
+pub(crate) const DEVICES: [&str; 3] = ["phone", "desk", "pad"];
 /// Groups whose id was chosen by who made them.
-const GROUPS: usize = 60;
+pub(crate) const GROUPS: usize = 60;
 /// Groups that are spoken of most.
 const LATELY: usize = 6;
-
 /// Kinds, and how often each comes.
 const WEIGHTS: &[(&str, u32)] = &[
     ("send", 240),
@@ -28,6 +28,10 @@ const WEIGHTS: &[(&str, u32)] = &[
     ("react", 50),
     ("delete", 60),
     ("pin", 25),
+    ("star", 30),
+    ("starred", 15),
+    ("devices", 15),
+    ("device.remove", 12),
     ("timer", 30),
     ("contact.add", 25),
     ("contact.remove", 20),
@@ -62,11 +66,11 @@ pub(crate) struct Draw<'a> {
 }
 
 impl Draw<'_> {
-    fn chance(&mut self, percent: u32) -> bool {
+    pub(crate) fn chance(&mut self, percent: u32) -> bool {
         self.rng.random_ratio(percent, 100)
     }
 
-    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
         (!from.is_empty()).then(|| from[self.rng.random_range(0..from.len())].clone())
     }
 
@@ -92,7 +96,7 @@ impl Draw<'_> {
         let mut user = self.somebody()?;
         let garbled = match verb {
             // Of these nothing else can be wrong.
-            Some(Verb::Settings | Verb::Sync) => 30,
+            Some(Verb::Settings | Verb::Sync | Verb::Starred | Verb::Devices) => 30,
             Some(Verb::Unblock) => 10,
             _ => 2,
         };
@@ -110,20 +114,20 @@ impl Draw<'_> {
         Some(Ask { json, ..Ask::new(&user, &device, what) })
     }
 
-    fn somebody(&mut self) -> Option<String> {
+    pub(crate) fn somebody(&mut self) -> Option<String> {
         let users: Vec<&str> = USERS.into_iter().filter(|name| self.model.exists(name)).collect();
         self.pick(&users).map(str::to_owned)
     }
 
     /// A user who may be there.
-    fn anybody(&mut self) -> String {
+    pub(crate) fn anybody(&mut self) -> String {
         if self.chance(3) {
             return format!("nobody-{}", self.rng.random_range(0..20));
         }
         self.pick(&USERS).expect("there are some").to_owned()
     }
 
-    fn some_users(&mut self) -> Vec<String> {
+    pub(crate) fn some_users(&mut self) -> Vec<String> {
         (0..self.rng.random_range(1..4)).map(|_| self.anybody()).collect()
     }
 
@@ -141,21 +145,31 @@ impl Draw<'_> {
 
     fn about_a_device(&mut self, kind: &str) -> Ask {
         let mut user = self.anybody();
+        let of_a_crowd = match kind {
+            "acknowledge" => 30,
+            "user.remove" => 5,
+            _ => 0,
+        };
+        if self.chance(of_a_crowd) {
+            user = guest(self.rng.random_range(0..GUESTS));
+        }
         let what = match kind {
             "attach" => {
-                // Many of the last one's, so that there are once too many.
-                if self.chance(50) {
+                // Guests who come back need a device. Many of the last one's, so that there are once too many.
+                if self.chance(8) {
+                    user = guest(self.rng.random_range(0..GUESTS));
+                } else if self.chance(50) {
                     USERS[USERS.len() - 1].clone_into(&mut user);
                 }
                 What::Attach
             }
             "detach" => What::Detach,
+            "acknowledge" if is_guest(&user) => What::Acknowledge(self.rng.random_range(0..100)),
             "acknowledge" => What::Acknowledge(self.rng.random_range(0..8)),
             "user.create" => {
-                let gone: Vec<&str> = USERS.into_iter().filter(|name| !self.model.exists(name)).collect();
-                if let Some(gone) = self.pick(&gone) {
-                    gone.clone_into(&mut user);
-                }
+                let all = USERS.into_iter().map(str::to_owned).chain((0..GUESTS).map(guest));
+                let gone: Vec<String> = all.filter(|name| !self.model.exists(name)).collect();
+                user = self.pick(&gone).unwrap_or(user);
                 What::CreateUser
             }
             _ => What::RemoveUser,
@@ -163,6 +177,7 @@ impl Draw<'_> {
         let crowded = user == USERS[USERS.len() - 1];
         let device = match &what {
             What::Attach if crowded => format!("tab-{}", self.rng.random_range(0..14)),
+            What::Attach if is_guest(&user) => DEVICES[0].to_owned(),
             What::Attach => self.pick(&DEVICES).expect("there are some").to_owned(),
             _ => self.device_of(&user),
         };
@@ -176,7 +191,7 @@ impl Draw<'_> {
         What::Garbage(verb, bytes::Bytes::from_static(garbage))
     }
 
-    fn text(&mut self) -> String {
+    pub(crate) fn text(&mut self) -> String {
         let len = match self.rng.random_range(0..20) {
             0 => self.rng.random_range(250..270),
             1 => 2_000,
@@ -275,7 +290,7 @@ impl Draw<'_> {
         }
     }
 
-    fn any_group(&mut self) -> Option<String> {
+    pub(crate) fn any_group(&mut self) -> Option<String> {
         if self.chance(10) {
             return Some("g/nowhere".to_owned());
         }
@@ -283,10 +298,13 @@ impl Draw<'_> {
         self.pick(&groups)
     }
 
-    fn group_of(&mut self, user: &str) -> Option<String> {
+    pub(crate) fn group_of(&mut self, user: &str) -> Option<String> {
+        if self.speaks_of_a_crowd(user) {
+            return self.crowd_of(user);
+        }
         let me = self.model.person(user);
         let mut groups: Vec<(u64, String)> = Vec::new();
-        for (chat, group) in &self.model.groups {
+        for (chat, group) in self.model.groups.iter().filter(|(chat, _)| !is_crowd(chat)) {
             if group.members.iter().any(|member| member.person == me) {
                 groups.push((self.model.said(chat).last().map_or(0, |last| last.time_ms), chat.clone()));
             }
@@ -296,34 +314,17 @@ impl Draw<'_> {
         self.pick(&lately).map(|(_, chat)| chat)
     }
 
-    /// A group, and who asks something of it: somebody in charge, a member, or anybody.
-    fn group_and(&mut self, user: &mut String, in_charge: u32) -> Option<String> {
-        let chat = if self.chance(88) { self.group_of(user)? } else { self.any_group()? };
-        let members = self.model.members(&chat);
-        let members: Vec<Person> = members.into_iter().map(|member| member.person).collect();
-        if self.chance(in_charge) {
-            let may: Vec<Person> =
-                members.iter().filter(|member| self.model.is_in_charge(&chat, member)).cloned().collect();
-            if let Some(who) = self.pick(&may) {
-                *user = who.name;
-            }
-        } else if self.chance(70) {
-            if let Some(who) = self.pick(&members) {
-                *user = who.name;
-            }
-        } else {
-            *user = self.somebody()?;
-        }
-        Some(chat)
-    }
-
     fn verb(&mut self, verb: Verb, user: &mut String) -> Option<What> {
         if verb.name().starts_with("group.") {
             return self.of_a_group(verb, user);
         }
         Some(match verb {
             Verb::Read | Verb::Played => {
-                let conversation = self.chat(user)?;
+                let mut conversation = self.chat(user)?;
+                if self.chance(15) {
+                    *user = guest(self.rng.random_range(0..GUESTS));
+                    conversation = self.crowd_of(user)?;
+                }
                 let up_to_seq = self.number(user, &conversation);
                 if verb == Verb::Read {
                     What::Read(v1::Read { conversation, up_to_seq, request_id: 0 })
@@ -354,6 +355,24 @@ impl Draw<'_> {
                 let conversation = self.chat(user)?;
                 let seq = self.number(user, &conversation);
                 What::Pin(v1::PinMessage { conversation, seq, pinned: self.rng.random(), request_id: 0 })
+            }
+            Verb::Star => {
+                let conversation = self.chat(user)?;
+                let seq = self.number(user, &conversation);
+                What::Star(v1::Star { conversation, seq, starred: self.chance(80), request_id: 0 })
+            }
+            Verb::Starred => {
+                let limit = self.rng.random_range(0..8);
+                What::Starred(v1::Starred { limit, ..v1::Starred::default() })
+            }
+            Verb::Devices => What::Devices(v1::Devices { request_id: 0 }),
+            Verb::DeviceRemove => {
+                let device = match self.rng.random_range(0..10) {
+                    0 => "a device".to_owned(),
+                    1..4 => "tab-0".to_owned(),
+                    _ => self.device_of(user),
+                };
+                What::RemoveDevice(v1::DeviceRemove { device, request_id: 0 })
             }
             Verb::Timer => {
                 let conversation = self.chat(user)?;
@@ -428,103 +447,7 @@ impl Draw<'_> {
         })
     }
 
-    fn of_a_group(&mut self, verb: Verb, user: &mut String) -> Option<What> {
-        if verb == Verb::GroupCreate {
-            return Some(self.create());
-        }
-        let group = |chat: &str| chat.trim_start_matches("g/").to_owned();
-        let in_charge = match verb {
-            Verb::GroupLeave | Verb::GroupGet | Verb::GroupJoin => 10,
-            _ => 60,
-        };
-        let chat = self.group_and(user, in_charge)?;
-        let id = group(&chat);
-        let users = |draw: &mut Self, of_members: u32| {
-            if draw.chance(3) {
-                return Vec::new();
-            }
-            let members: Vec<String> =
-                draw.model.members(&chat).into_iter().map(|member| member.person.name).collect();
-            if draw.chance(of_members) {
-                draw.pick(&members).into_iter().collect()
-            } else {
-                draw.some_users()
-            }
-        };
-        Some(match verb {
-            Verb::GroupUpdate => {
-                let mut update = v1::GroupUpdate { group: id, ..v1::GroupUpdate::default() };
-                match self.rng.random_range(0..6) {
-                    0 | 1 => update.name = Some(format!("name {}", self.rng.random_range(0..5))),
-                    2 => update.description = Some(self.text()),
-                    3 => {
-                        let url = if self.rng.random() { "https://example.org/1" } else { "" };
-                        update.photo = Some(v1::Media { url: url.to_owned(), ..v1::Media::default() });
-                    }
-                    4 => update.name = Some(" ".to_owned()),
-                    _ => {}
-                }
-                What::Update(update)
-            }
-            Verb::GroupSettings => {
-                let settings = (!self.chance(5)).then(|| v1::GroupSettings {
-                    admins_post: self.chance(40).then(|| self.chance(30)),
-                    admins_edit: self.chance(40).then(|| self.chance(30)),
-                    admins_add: self.chance(40).then(|| self.chance(30)),
-                });
-                What::Configure(v1::GroupConfigure { group: id, settings, request_id: 0 })
-            }
-            Verb::GroupAdd => What::Add(v1::GroupUsers { group: id, users: users(self, 10), request_id: 0 }),
-            Verb::GroupRemove => {
-                What::Remove(v1::GroupUsers { group: id, users: users(self, 80), request_id: 0 })
-            }
-            Verb::GroupPromote => {
-                What::Promote(v1::GroupUsers { group: id, users: users(self, 80), request_id: 0 })
-            }
-            Verb::GroupDemote => {
-                What::Demote(v1::GroupUsers { group: id, users: users(self, 85), request_id: 0 })
-            }
-            Verb::GroupLeave => What::Leave(v1::GroupNamed { group: id, request_id: 0 }),
-            Verb::GroupGet => What::Get(v1::GroupNamed { group: id, request_id: 0 }),
-            Verb::GroupInvite => {
-                let action = self.rng.random_range(0..3);
-                What::Invite(v1::GroupInvite { group: id, action, request_id: 0 })
-            }
-            Verb::GroupJoin => {
-                let secret = self.model.groups.get(&chat).map_or("", |group| &group.invite);
-                let invite = if self.chance(80) { secret.to_owned() } else { "a guess".to_owned() };
-                if self.chance(60) {
-                    *user = self.somebody()?;
-                }
-                What::Join(v1::GroupJoin { group: id, invite, request_id: 0 })
-            }
-            other => panic!("the model does not know do/{}: see rules.rs", other.name()),
-        })
-    }
-
-    fn create(&mut self) -> What {
-        let group =
-            if self.chance(25) { String::new() } else { format!("g{}", self.rng.random_range(0..GROUPS)) };
-        let name =
-            if self.chance(3) { String::new() } else { format!("name {}", self.rng.random_range(0..5)) };
-        let settings = self.chance(30).then(|| v1::GroupSettings {
-            admins_post: Some(self.chance(20)),
-            admins_edit: None,
-            admins_add: Some(self.chance(20)),
-        });
-        let members = if self.chance(10) { Vec::new() } else { self.some_users() };
-        let description = if self.chance(30) { self.text() } else { String::new() };
-        What::Create(v1::GroupCreate {
-            group,
-            name,
-            description,
-            members,
-            settings,
-            ..v1::GroupCreate::default()
-        })
-    }
-
-    /// Who begins: all users, each with a device or two.
+    /// Who begins: all users, each with a device or two, and the crowds.
     pub(crate) fn beginning() -> Vec<Ask> {
         let mut asks = Vec::new();
         for (at, name) in USERS.into_iter().enumerate() {
@@ -534,6 +457,7 @@ impl Draw<'_> {
                 asks.push(Ask::new(name, device, What::Attach));
             }
         }
+        asks.extend(super::crowds::beginning());
         asks
     }
 }

@@ -35,21 +35,40 @@ impl Model {
 
     /// Somebody does not want to see something any more. Nobody else learns of it.
     fn hide(&mut self, ask: &Ask, delete: &v1::Delete) -> Answered {
-        let (me, chat, seq) = (self.person(&ask.user), &delete.conversation, delete.seq);
-        let key = key(&ask.user, chat);
-        // In a direct chat a number that is not for them to see is away already.
+        let (chat, seq) = (&delete.conversation, delete.seq);
+        self.is_theirs_to_keep(ask, chat, seq)?;
+        self.user(&ask.user).hidden.insert((chat.clone(), seq));
+        if ask.is_away {
+            return Ok(Answer::Done);
+        }
+        let news = v1::Delete { for_everyone: false, request_id: 0, ..delete.clone() };
+        self.tell_other_devices(ask, Kind::Delete(news));
+        Ok(Answer::Done)
+    }
+
+    /// Somebody wants to find something again, or no more. Nobody else learns of it.
+    pub(crate) fn star(&mut self, ask: &Ask, star: &v1::Star) -> Answered {
+        self.is_theirs_to_keep(ask, &star.conversation, star.seq)?;
+        let starred = &mut self.user(&ask.user).starred;
+        let place = (star.conversation.clone(), star.seq);
+        if star.starred {
+            starred.insert(place)
+        } else {
+            starred.remove(&place)
+        };
+        self.tell_other_devices(ask, Kind::Star(v1::Star { request_id: 0, ..star.clone() }));
+        Ok(Answer::Done)
+    }
+
+    /// Something is somebody's to note something about: they see it. In a direct chat a number that is not for them to see is away already.
+    fn is_theirs_to_keep(&self, ask: &Ask, chat: &str, seq: u64) -> Result<(), ErrorCode> {
+        let (me, key) = (self.person(&ask.user), key(&ask.user, chat));
         let there = if chat.starts_with("g/") {
             self.seen_by(&me, &key).any(|(seen, _)| seen == seq)
         } else {
             seq > 0 && seq <= self.newest_seen(&me, &key)
         };
-        if !there {
-            return Err(ErrorCode::NoSuchMessage);
-        }
-        self.user(&ask.user).hidden.insert((chat.clone(), seq));
-        let news = v1::Delete { for_everyone: false, request_id: 0, ..delete.clone() };
-        self.tell_other_devices(ask, Kind::Delete(news));
-        Ok(Answer::Done)
+        if there { Ok(()) } else { Err(ErrorCode::NoSuchMessage) }
     }
 
     /// The server erases what is over.
@@ -74,12 +93,15 @@ impl Model {
         }
         for (name, user) in &mut self.users {
             let Some(chat) = chat_of(name, key) else { continue };
-            for entry in &mut user.log {
+            let all_have = user.devices.values().min().copied().unwrap_or(0);
+            for (at, entry) in user.log.iter_mut().enumerate() {
                 let Kind::Message(message) = &entry.event else { continue };
                 if message.conversation == chat && erased.contains(&message.seq) {
                     entry.event = Kind::Gone(v1::Gone { conversation: chat.clone(), seq: message.seq });
                     entry.to = To::All;
-                    self.news.erased.insert(name.clone());
+                    if at >= all_have {
+                        self.news.erased.insert(name.clone());
+                    }
                 }
             }
         }
@@ -90,9 +112,10 @@ impl Model {
     }
 }
 
-/// What stands for something that is no more. Of an edit it still says what that was about.
+/// What stands for something that is no more. Of an edit or a sign it still says what that was about.
 pub(crate) fn gone(message: &Message) -> v1::Message {
-    let edit = message.content.edit.as_ref();
+    let (edit, sign) = (message.content.edit.as_ref(), message.content.reaction.as_ref());
     let edit = edit.map(|edit| v1::Edited { seq: edit.seq, ..v1::Edited::default() });
-    v1::Message { edit, gone: true, ..v1::Message::default() }
+    let reaction = sign.map(|sign| v1::Reaction { seq: sign.seq, emoji: String::new() });
+    v1::Message { edit, reaction, gone: true, ..v1::Message::default() }
 }

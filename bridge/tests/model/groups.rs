@@ -133,6 +133,7 @@ impl Model {
         let seq = self.happens(&chat, &me, Change::Removed(users(&gone)), audience(&members));
         let group = self.groups.get_mut(&chat).expect("who may is in it");
         group.members.retain(|member| !gone.contains(&member.person.name));
+        self.strike_the_removed(&chat);
         Ok(Answer::Number(seq))
     }
 
@@ -248,6 +249,7 @@ impl Model {
         if info == *before {
             return Answer::Done;
         }
+        self.strike_the_removed(chat);
         let members = self.members(chat);
         Answer::Number(self.happens(chat, me, Change::Updated(info), audience(&members)))
     }

@@ -14,6 +14,20 @@ pub(crate) enum Which {
     Played,
 }
 
+/// Members who are named one by one, besides who is told; of more it is counted how many are where.
+const NAMED: usize = 32;
+
+/// A member's mark has moved.
+#[derive(Clone, Copy)]
+struct Moved<'a> {
+    of: &'a Person,
+    which: Which,
+    before: u64,
+    up_to: u64,
+    /// The newest of who is told that it may have come to cover.
+    newest: u64,
+}
+
 impl Model {
     /// A device has so many entries of the inbox.
     pub(crate) fn acknowledge(&mut self, ask: &Ask, had: usize) -> Answer {
@@ -50,7 +64,8 @@ impl Model {
             marks.delivered = before.max(up_to);
             for ((_, sender), seq) in newest.iter().filter(|((key, _), _)| *key == group) {
                 if *seq > before && self.is_member(&group, sender) && self.is_member(&group, &me) {
-                    self.tell_member_mark(sender, &group, &me, Which::Delivered, up_to);
+                    let moved = Moved { of: &me, which: Which::Delivered, before, up_to, newest: *seq };
+                    self.tell_member_mark(sender, &group, moved);
                 }
             }
         }
@@ -97,9 +112,9 @@ impl Model {
             // Of reading they are told who have said something since the mark before.
             let theirs =
                 self.said(chat).iter().rposition(|message| message.is_said && message.sender == sender);
-            let since = theirs.is_some_and(|at| at as u64 + 1 > before);
-            if sender != me && since && !self.user(&sender.name).hides_reads {
-                self.tell_member_mark(&sender, chat, &me, which, up_to);
+            let newest = theirs.map_or(0, |at| at as u64 + 1);
+            if sender != me && newest > before && !self.user(&sender.name).hides_reads {
+                self.tell_member_mark(&sender, chat, Moved { of: &me, which, before, up_to, newest });
             }
         }
         let marks = self.user(&ask.user).marks.entry(chat.to_owned()).or_default();
@@ -141,8 +156,43 @@ impl Model {
         self.user(&owner.name).receipts.retain(|_, receipt| *receipt != v1::Receipt::default());
     }
 
+    /// Somebody is told how many members are as far as the newest message that anybody has.
+    fn tell_count(&mut self, owner: &Person, group: &str, members: usize, moved: Moved<'_>) {
+        let Moved { which, before, up_to, newest, .. } = moved;
+        let now_ms = self.now_ms.cast_signed();
+        let receipts = &mut self.user(&owner.name).receipts;
+        let mut receipt = receipts.get(group).cloned().unwrap_or_default();
+        let counts = receipt.counts.take().unwrap_or_default();
+        let counts = if newest > counts.seq && newest <= up_to {
+            v1::ReceiptCounts { seq: newest, ..v1::ReceiptCounts::default() }
+        } else if before < counts.seq && counts.seq <= up_to {
+            counts
+        } else {
+            return;
+        };
+        let one = |counted| u32::from(which == counted);
+        receipt.counts = Some(v1::ReceiptCounts {
+            members: members as u32,
+            delivered: counts.delivered + one(Which::Delivered),
+            read: counts.read + one(Which::Read),
+            played: counts.played + one(Which::Played),
+            at_ms: now_ms,
+            ..counts
+        });
+        receipt.members.clear();
+        receipts.insert(group.to_owned(), receipt);
+        self.counted += 1;
+        self.news.receipts.insert((owner.name.clone(), group.to_owned()));
+    }
+
     /// Somebody is told how far a member of a group is.
-    fn tell_member_mark(&mut self, owner: &Person, group: &str, of: &Person, which: Which, up_to: u64) {
+    fn tell_member_mark(&mut self, owner: &Person, group: &str, moved: Moved<'_>) {
+        // Whose account was removed is among them until something is said, or changes.
+        let members = self.groups[group].members.len() - 1;
+        if members > NAMED {
+            return self.tell_count(owner, group, members, moved);
+        }
+        let Moved { of, which, up_to, .. } = moved;
         let now_ms = self.now_ms;
         let others: Vec<String> = self
             .members(group)
@@ -174,6 +224,9 @@ impl Model {
         }
         let receipt = self.user(&owner.name).receipts.entry(group.to_owned()).or_default();
         receipt.members = members.into_values().collect();
+        if is_news {
+            receipt.counts = None;
+        }
         if !is_news
             && receipt.members.iter().all(|member| member.delivered + member.read + member.played == 0)
         {

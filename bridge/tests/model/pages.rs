@@ -50,6 +50,33 @@ impl Model {
         Ok((page, too_many > 0))
     }
 
+    /// All that a user has marked and sees still: conversation by conversation, in the order of the numbers.
+    pub(crate) fn starred(&self, name: &str) -> Vec<v1::Message> {
+        let (me, user) = (self.person(name), &self.users[name]);
+        let mut found = Vec::new();
+        for place in user.starred.difference(&user.hidden) {
+            let (chat, starred) = place;
+            let key = key(name, chat);
+            let cleared = user.kept.get(chat).map_or(0, |kept| kept.cleared);
+            let seen = self.seen_by(&me, &key).find(|(seq, _)| seq == starred && *seq > cleared);
+            if let Some((seq, message)) = seen.filter(|(_, message)| !message.is_gone(self.now_ms)) {
+                found.push(as_read(name, &key, seq, message, self.now_ms));
+            }
+        }
+        found
+    }
+
+    /// The devices of a user, none of which is connected: there are no connections here.
+    pub(crate) fn devices(&self, name: &str) -> Vec<v1::Device> {
+        let user = &self.users[name];
+        let device = |(device, had): (&String, &usize)| v1::Device {
+            device: device.clone(),
+            connected: false,
+            waiting: (user.log.len() - had) as u64,
+        };
+        user.devices.iter().map(device).collect()
+    }
+
     /// All conversations of a user, the one with the newest message first.
     pub(crate) fn list(&self, name: &str) -> Vec<v1::ChatSummary> {
         let me = self.person(name);

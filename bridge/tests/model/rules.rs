@@ -9,7 +9,7 @@ use super::state::{Entry, Kept, Model, To, User, key};
 use chasqui_bridge::machine::Ack;
 use chasqui_proto::limits::DEVICES_PER_USER;
 use chasqui_proto::v1::event::Event as Kind;
-use chasqui_proto::{ErrorCode, v1};
+use chasqui_proto::{DeviceId, ErrorCode, v1};
 
 impl Model {
     /// Carries out what is asked, and answers. What was heard of the machine tells what it alone can choose.
@@ -33,6 +33,7 @@ impl Model {
             What::React(react) => self.react(ask, react),
             What::Delete(delete) => self.delete(ask, delete),
             What::Pin(pin) => self.pin(ask, pin),
+            What::Star(star) => self.star(ask, star),
             What::Timer(timer) => self.set_timer(ask, timer),
             What::Expire(expire) => {
                 self.expire(&expire.conversation.to_string(), expire.seq.0, expire.at_ms);
@@ -60,10 +61,14 @@ impl Model {
             What::Join(join) => self.join(ask, join),
             What::Get(named) => self.get(ask, named),
             What::Garbage(..) => Err(ErrorCode::InvalidPayload),
-            What::History(_) | What::Sync(_) | What::Contacts(_) => {
+            What::History(_) | What::Sync(_) | What::Contacts(_) | What::Starred(_) | What::Devices(_) => {
                 unreachable!("a page is looked at, and was refused")
             }
             What::Attach => self.attach(ask),
+            What::RemoveDevice(remove) => {
+                self.user(&ask.user).devices.remove(&remove.device);
+                Ok(Answer::Done)
+            }
             What::Detach => {
                 self.user(&ask.user).devices.remove(&ask.device);
                 Ok(Answer::Done)
@@ -101,6 +106,15 @@ impl Model {
         let to = To::Only(ask.device.clone());
         self.enter(&ask.user, Entry { event: Kind::Rejected(rejected), to, brings: None });
         Told::ByEntry
+    }
+
+    /// Why a device cannot be taken out.
+    pub(crate) fn refuses_to_remove(&self, name: &str, device: &str) -> Option<ErrorCode> {
+        match DeviceId::parse(device) {
+            Err(_) => Some(ErrorCode::InvalidPayload),
+            Ok(_) if self.users[name].devices.contains_key(device) => None,
+            Ok(_) => Some(ErrorCode::InvalidDevice),
+        }
     }
 
     fn attach(&mut self, ask: &Ask) -> Result<Answer, ErrorCode> {

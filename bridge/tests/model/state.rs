@@ -33,6 +33,8 @@ pub(crate) struct User {
     pub(crate) kept: BTreeMap<String, Kept>,
     /// What this one has taken away for themselves: chat and number.
     pub(crate) hidden: BTreeSet<(String, u64)>,
+    /// What this one has marked: chat and number.
+    pub(crate) starred: BTreeSet<(String, u64)>,
     /// Who is on this one's lists, and takes a place there.
     pub(crate) ties: BTreeMap<String, Tie>,
 }
@@ -148,12 +150,14 @@ pub(crate) struct Model {
     pub(crate) groups: BTreeMap<String, Group>,
     /// How long what is said is there for, in seconds.
     pub(crate) timers: BTreeMap<String, u32>,
-    /// What has to be erased at its time: when, and what.
-    pub(crate) expiries: BTreeSet<(u64, String, u64)>,
     /// The same for what somebody says, where they said so while the other side blocked them.
     pub(crate) own_timers: BTreeMap<(String, Person), u32>,
+    /// What has to be erased at its time: when, and what.
+    pub(crate) expiries: BTreeSet<(u64, String, u64)>,
     /// When each who has named unknown users has made up for it. In memory alone.
     pub(crate) guesses: BTreeMap<String, u64>,
+    /// How often somebody was told how many members have something.
+    pub(crate) counted: u64,
     /// What has come since this was looked at last: where each inbox went on, the receipts, the conversations.
     pub(crate) news: News,
 }
@@ -302,10 +306,6 @@ impl Model {
         entries.filter_map(|(at, entry)| Some((at + 1, entry.shown_to(device, self.now_ms)?))).collect()
     }
 
-    /// The members of a group who are there.
-    pub(crate) fn members(&self, group: &str) -> Vec<Member> {
-        let members = self.groups.get(group).map_or(&[][..], |group| &group.members);
-        members.iter().filter(|member| self.is_alive(&member.person)).cloned().collect()
     /// How long what somebody says is there for, in seconds; 0 for ever.
     pub(crate) fn timer_of(&self, key: &str, person: &Person) -> u32 {
         let own = self.own_timers.get(&(key.to_owned(), person.clone()));
@@ -318,6 +318,10 @@ impl Model {
         self.groups.get_mut(group).expect("it is there").members = members;
     }
 
+    /// The members of a group who are there.
+    pub(crate) fn members(&self, group: &str) -> Vec<Member> {
+        let members = self.groups.get(group).map_or(&[][..], |group| &group.members);
+        members.iter().filter(|member| self.is_alive(&member.person)).cloned().collect()
     }
 
     pub(crate) fn is_member(&self, group: &str, person: &Person) -> bool {

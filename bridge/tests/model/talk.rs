@@ -100,6 +100,9 @@ impl Model {
             audience,
         };
         let seq = self.tell(&key, message, Some(&ask.device), lasts_s);
+        if chat.starts_with("g/") {
+            self.strike_the_removed(chat);
+        }
         if !send.client_msg_id.is_empty() {
             let accepted = self.user(&ask.user).accepted.entry(ask.device.clone()).or_default();
             accepted.push(Accepted { chat: chat.to_owned(), id: send.client_msg_id.to_vec(), seq });

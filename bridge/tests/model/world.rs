@@ -38,6 +38,8 @@ pub(crate) struct Tally {
     pub(crate) had_happened: u64,
     pub(crate) retries: u64,
     pub(crate) virtual_ms: u64,
+    /// How often somebody was told how many members of a group have something.
+    pub(crate) counted: u64,
 }
 
 impl Tally {
@@ -103,6 +105,7 @@ impl<'t> World<'t> {
         };
         let verdict = run();
         self.tally.virtual_ms += self.model.now_ms - BEGIN_MS;
+        self.tally.counted += self.model.counted;
         verdict.map_err(|why| format!("{}\n{why}", self.last.make_contiguous().join("\n")))
     }
 
@@ -234,6 +237,8 @@ impl<'t> World<'t> {
             What::History(history) => Some(compare::history(&mut self.rig, &self.model, &ask, history)?),
             What::Contacts(list) => Some(compare::contacts(&mut self.rig, &self.model, &ask, list)?),
             What::Sync(_) => Some(compare::list(&mut self.rig, &self.model, &ask)?),
+            What::Starred(_) => Some(compare::starred(&mut self.rig, &self.model, &ask)?),
+            What::Devices(_) => Some(compare::devices(&mut self.rig, &self.model, &ask)?),
             _ => None,
         };
         match looked {
@@ -245,6 +250,10 @@ impl<'t> World<'t> {
             None => {}
         }
         ask.about_something = compare::is_there(&self.model, &ask);
+        ask.is_away = compare::is_away(&self.model, &ask);
+        if let What::RemoveDevice(remove) = &ask.what {
+            ask.refused = self.model.refuses_to_remove(&ask.user, &remove.device);
+        }
         if let What::Send(_, send) = &ask.what
             && (send.body.is_none() || send.expires_in_s > TIMER_MAX_S)
         {
@@ -253,6 +262,12 @@ impl<'t> World<'t> {
         match self.rig.publish(&ask, &topic, &payload) {
             Publication::Command(command) => {
                 let request = self.wrap(&ask, command);
+                Ok(Some((ask, request)))
+            }
+            Publication::RemoveDevice(device) => {
+                // Its session ends, and with that what there is of it here.
+                let end = Ask::new(&ask.user, device.as_str(), What::Detach);
+                let request = self.rig.request(&end);
                 Ok(Some((ask, request)))
             }
             Publication::Page(_) => Err(format!("{ask:?} has a page where it had none just now")),
@@ -312,5 +327,5 @@ impl Drop for Seed {
 }
 
 fn of_session(ask: &Ask) -> bool {
-    matches!(ask.what, What::Attach | What::Detach | What::Acknowledge(_))
+    matches!(ask.what, What::Attach | What::Detach | What::Acknowledge(_) | What::RemoveDevice(_))
 }

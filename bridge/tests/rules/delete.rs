@@ -155,6 +155,9 @@ async fn what_one_deletes_for_oneself_the_other_side_keeps() {
             assert_eq!(event(&tablet.take().await).event, Some(v1::event::Event::Delete(told)));
             phone.nothing().await;
         }
+        // What is away is away: again is success, and news to nobody.
+        does(&mut phone, "do/delete", &delete("u/bob", 1, false)).await;
+        tablet.nothing().await;
         let mut alice = service.asker(version, "alice").await;
         let page = history(&mut alice, "u/bob").await;
         assert_eq!(page.iter().map(|message| message.seq).collect::<Vec<_>>(), [2]);

@@ -130,6 +130,70 @@ async fn a_conversation_has_a_timer_that_both_sides_know() {
     .await;
 }
 
+/// Who is blocked does not know it: they are answered as ever, and what they said of themselves holds for them.
+#[tokio::test]
+async fn a_timer_that_a_blocked_user_sets_holds_for_what_they_say_alone() {
+    both(|version| async move {
+        let service = Service::start().await;
+        let mut alice = service.asker(version, "alice").await;
+        let mut bob = service.asker(version, "bob").await;
+        alice.tell("bob", "one").await;
+        let who = v1::BlockUser { user: "alice".to_owned(), request_id: 0 }.encode_to_vec();
+        does(&mut bob, "do/block", &who).await;
+        does(&mut alice, "do/timer", &timer("u/bob", 60)).await;
+        alice.tell("bob", "three, unseen").await;
+        does(&mut bob, "do/unblock", &who).await;
+        bob.tell("alice", "four").await;
+        alice.tell("bob", "five").await;
+        let lives = |page: Vec<v1::Message>| -> Vec<(u64, i64)> {
+            let life = |message: &v1::Message| match message.expires_at_ms {
+                0 => 0,
+                at_ms => (at_ms - message.time_ms) / 1_000,
+            };
+            page.iter().map(|message| (message.seq, life(message))).collect()
+        };
+        let seen = lives(history(&mut bob, "u/alice").await);
+        assert_eq!(seen, [(1, 0), (4, 0), (5, 60)], "bob's own stay, whatever alice wants of hers");
+        let sync = v1::Sync { request_id: 1, ..v1::Sync::default() }.encode_to_vec();
+        assert_eq!(alice.ask("do/sync", &sync).await.chats[0].timer_s, 60);
+        assert_eq!(bob.ask("do/sync", &sync).await.chats[0].timer_s, 0);
+        // The next one that both are told of holds for both.
+        does(&mut bob, "do/timer", &timer("u/alice", 9)).await;
+        for client in [&mut alice, &mut bob] {
+            assert_eq!(client.ask("do/sync", &sync).await.chats[0].timer_s, 9);
+        }
+        alice.tell("bob", "seven").await;
+        assert_eq!(lives(history(&mut bob, "u/alice").await).last(), Some(&(7, 9)));
+    })
+    .await;
+}
+
+/// That its time is over does not make a message of its own of what somebody said about another one.
+#[tokio::test]
+async fn a_sign_that_is_over_is_no_message_before_it_is_erased_nor_after_that() {
+    let service = Service::start().await;
+    let mut alice = service.asker(Version::V5, "alice").await;
+    does(&mut alice, "u/bob/send", &for_a_while("the secret", 60)).await;
+    let emoji = "the sign".to_owned();
+    let react = v1::React { conversation: "u/bob".to_owned(), seq: 1, emoji, request_id: 0 };
+    does(&mut alice, "do/react", &react.encode_to_vec()).await;
+    let delete = v1::Delete { conversation: "u/bob".to_owned(), seq: 2, for_everyone: true, request_id: 0 };
+    let delete = delete.encode_to_vec();
+    for when in ["there", "over", "erased"] {
+        if when == "over" {
+            service.clock.advance(Duration::from_secs(61));
+        }
+        while when == "erased" && stands_in(&service, "c/d/alice/bob", "the sign") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let reason = reason_of(&alice.publish("do/delete", &delete).await).unwrap_or_default();
+        assert!(reason.starts_with("NO_SUCH_MESSAGE: "), "{when}: {reason}");
+    }
+    let shown = history(&mut alice, "u/bob").await;
+    assert!(shown[1].gone, "{shown:?}");
+    assert_eq!(shown[1].reaction, Some(v1::Reaction { seq: 1, emoji: String::new() }));
+}
+
 #[tokio::test]
 async fn a_time_that_is_too_long_is_refused() {
     let service = Service::start().await;

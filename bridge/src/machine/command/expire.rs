@@ -17,7 +17,7 @@ pub struct Expire {
     pub seq: Seq,
     /// When its time was to be over, in Unix milliseconds.
     pub at_ms: u64,
-    /// The message as it is stored; `None` where there is none.
+    /// The message as it is stored, but for what it says, unless that is about another message; `None` where there is none.
     pub message: Option<StoredMessage>,
 }
 
@@ -50,6 +50,7 @@ mod tests {
     use crate::machine::testing::Memory;
     use bytes::Bytes;
     use chasqui_proto::{Outgoing, v1};
+    use prost::Message as _;
 
     fn stored_of(decision: &Decision) -> StoredMessage {
         let message = decision.changes.iter().find_map(|change| match change {
@@ -115,5 +116,31 @@ mod tests {
         assert_eq!(decision.changes.iter().filter(messages).count(), 2, "the message and its edit");
         let again = act(&mut memory, expire, &then);
         assert!(matches!(&again.changes[..], [Change::Expired { .. }]), "it is over once");
+    }
+
+    #[test]
+    fn a_sign_that_is_over_is_one_still() {
+        let mut memory = Memory::with_users(&["alice", "bob"]);
+        let sign = stored::reaction_content(&v1::Reaction { seq: 1, emoji: "+".to_owned() });
+        let react = StoredMessage {
+            sender: user("alice"),
+            time_ms: NOW_MS,
+            client_msg_id: None,
+            expires_at_ms: NOW_MS + 5,
+            alone: false,
+            places: Bytes::new(),
+            content: sign.into(),
+        };
+        let conversation = ConversationId::direct(&user("alice"), &user("bob"));
+        let expire = Expire { conversation, seq: Seq(2), at_ms: NOW_MS + 5, message: Some(react) };
+        let decision = act(&mut memory, expire, &Env { now_ms: NOW_MS + 5, ..env() });
+        let left = decision.changes.iter().find_map(|change| match change {
+            Change::EraseMessage { message, .. } => Some(StoredMessage::decode(message).unwrap().content),
+            _ => None,
+        });
+        let left = left.expect("it is erased");
+        assert!(!stored::was_message(&left), "no message of its own, that something could be done to");
+        let left = v1::Message::decode(left).unwrap();
+        assert_eq!((left.gone, left.reaction), (true, Some(v1::Reaction { seq: 1, emoji: String::new() })));
     }
 }

@@ -22,8 +22,12 @@ pub struct Keep {
 /// What a user notes about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Note {
-    /// They do not want to see it any more.
-    Hidden,
+    /// They do not want to see it any more. `already_by` is the user of the name, a number of [`User::lives`](crate::machine::User::lives), who
+    /// had said so before this was asked for, where one had: that is never taken back.
+    Hidden {
+        /// See above.
+        already_by: Option<u32>,
+    },
     /// They want to find it again, or no more.
     Starred(bool),
 }
@@ -46,10 +50,13 @@ impl Keep {
         if !seen || self.seq == Seq::NONE || self.seq > newest {
             return refuse(view, &self.caller, None, ErrorCode::NoSuchMessage.into());
         }
+        if matches!(self.note, Note::Hidden { already_by: Some(life) } if life == user.lives) {
+            return Ok(Decision::only(Outcome::Done));
+        }
         let (owner, life, chat, seq) = (me.clone(), user.lives, self.chat.clone(), self.seq);
         let (conversation, number) = (self.chat.to_string(), self.seq.0);
         let (change, news) = match self.note {
-            Note::Hidden => {
+            Note::Hidden { .. } => {
                 let news = v1::Delete { conversation, seq: number, for_everyone: false, request_id: 0 };
                 (Change::HideMessage { owner, life, chat, seq }, v1::event::Event::Delete(news))
             }
@@ -76,8 +83,10 @@ mod tests {
     use bytes::Bytes;
     use chasqui_proto::GroupId;
 
+    const HIDDEN: Note = Note::Hidden { already_by: None };
+
     fn hide(by: &str, on: ChatName, seq: u64) -> Keep {
-        Keep { caller: caller(by, "phone"), chat: on, seq: Seq(seq), note: Note::Hidden }
+        Keep { caller: caller(by, "phone"), chat: on, seq: Seq(seq), note: HIDDEN }
     }
 
     /// alice has two devices, has exchanged ten messages with bob, and was in a group of his.
@@ -119,7 +128,7 @@ mod tests {
             ("one of a group somebody else is in", hide("carol", group(), 1), false),
         ];
         for (what, command, expected) in rows {
-            for note in [Note::Hidden, Note::Starred(true), Note::Starred(false)] {
+            for note in [HIDDEN, Note::Starred(true), Note::Starred(false)] {
                 let mut memory = memory();
                 let decision = act(&mut memory, Keep { note, ..command.clone() }, &env());
                 assert_eq!(decision.outcome == Outcome::Done, expected, "{what}");
@@ -131,6 +140,25 @@ mod tests {
                     assert!(is_quiet(&decision), "{what}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_away_already_is_told_to_nobody_again() {
+        // (what, who had taken it away before, which message, whether her laptop is told)
+        let rows = [
+            ("nobody", None, 1, true),
+            ("she", Some(0), 1, false),
+            ("who had her name before", Some(1), 1, true),
+            ("she, of what is not there", Some(0), 11, false),
+        ];
+        for (what, already_by, seq, told) in rows {
+            let mut memory = memory();
+            let note = Note::Hidden { already_by };
+            let decision = act(&mut memory, Keep { note, ..hide("alice", chat("bob"), seq) }, &env());
+            assert_eq!(!inbox_entries(&decision, "alice").is_empty(), told, "{what}");
+            assert_eq!(is_quiet(&decision), !told, "{what}");
+            assert_eq!(decision.outcome == Outcome::Done, seq <= 10, "{what}");
         }
     }
 }

@@ -6,11 +6,12 @@ use crate::machine::Change;
 use crate::machine::command::{Missing, View};
 use crate::machine::places::Places;
 use crate::machine::record::{Edition, Fate};
-use crate::machine::stored::StoredMessage;
+use crate::machine::stored::{StoredMessage, Was};
 use bytes::Bytes;
 use chasqui_proto::{ConversationId, Seq, UserId};
 
-/// What changes where a message, and what was said instead of it, is no more.
+/// What changes where a message, and what was said instead of it, is no more. What `original` says need not be in it, but where that is about
+/// another message.
 pub(in super::super) fn erase(
     view: &impl View,
     conversation: &ConversationId,
@@ -20,8 +21,8 @@ pub(in super::super) fn erase(
 ) -> Result<Vec<Change>, Missing> {
     let mut changes = Vec::new();
     let mut missing = Missing::default();
-    let mut take = |seq: Seq, edit_of: Option<Seq>, message: &StoredMessage, places: &Bytes| {
-        let message = message.encode_gone(edit_of);
+    let mut take = |seq: Seq, was: Was, message: &StoredMessage, places: &Bytes| {
+        let message = message.encode_gone(was);
         changes.push(Change::EraseMessage { conversation: conversation.clone(), seq, message });
         // Places that cannot be read were written by nobody here: what they say is not guessed.
         for (user, position) in Places::decode(conversation, places).unwrap_or_default() {
@@ -34,12 +35,12 @@ pub(in super::super) fn erase(
             }
         }
     };
-    take(seq, None, original, &original.places);
+    take(seq, Was::of(&original.content), original, &original.places);
     for Edition { seq: edit, time_ms, places } in &fate.edits {
         // Only the sender of a message edits it.
         let alone = original.alone || is_alone(conversation, &original.sender, places);
         let message = StoredMessage { time_ms: *time_ms, client_msg_id: None, alone, ..original.clone() };
-        take(*edit, Some(seq), &message, places);
+        take(*edit, Was::EditOf(seq), &message, places);
     }
     if missing.0.is_empty() { Ok(changes) } else { Err(missing) }
 }
