@@ -93,7 +93,8 @@ pub(super) fn read(
                 about(reader, caller, &conversation, seq, Deed::Delete, content)?.into()
             } else {
                 let (chat, seq) = (ChatName::parse(&conversation)?, Seq(seq));
-                let already_by = sight::hidden_by(reader, &caller.user, &chat, seq).map_err(unreadable)?;
+                let already_by =
+                    sight::hidden_by(reader, &caller.user, &chat, seq).map_err(|error| unreadable(&error))?;
                 Keep { caller, chat, seq, note: Note::Hidden { already_by } }.into()
             };
             (asks, request_id)
@@ -267,11 +268,11 @@ fn about(
 ) -> Result<Act, Refusal> {
     let chat = ChatName::parse(conversation)?;
     let id = ConversationId::named_by(&caller.user, &chat);
-    let original = history::original(reader, &id, Seq(seq)).map_err(unreadable)?;
+    let original = history::original(reader, &id, Seq(seq)).map_err(|error| unreadable(&error))?;
     Ok(Act { caller, chat, seq: Seq(seq), original, deed, content })
 }
 
-fn unreadable(error: FetchError) -> Refusal {
+fn unreadable(error: &FetchError) -> Refusal {
     tracing::error!("a message could not be read: {error}");
     ErrorCode::Internal.into()
 }

@@ -124,13 +124,27 @@ pub(crate) fn news(rig: &Rig, model: &mut Model, tails: &[NewItems]) -> Verdict 
         let of_model = model.users[owner].receipts.get(chat);
         same(|| format!("what {owner} is told of {chat}"), &machine, &of_model)?;
     }
-    for name in &news.erased {
-        for on in model.users[name].devices.keys() {
-            waiting(rig, model, name, on)?;
-        }
+    for (name, places) in &news.erased {
+        erased(rig, model, name, places)?;
     }
     for (key, from) in &news.conversations {
         conversation(rig, model, key, *from)?;
+    }
+    Ok(())
+}
+
+/// What was taken out of an inbox, as the devices see it that wait for it.
+fn erased(rig: &Rig, model: &Model, name: &str, places: &BTreeSet<usize>) -> Verdict {
+    let of_model = &model.users[name];
+    let head = fetch::user(&rig.reader(), &user(name)).expect("it can be read").inbox_head;
+    for place in places {
+        // From the end on both count alike: what who had the name before was sent has places in the inbox, too.
+        let position = head - (of_model.log.len() - 1 - place) as u64;
+        for (on, _) in of_model.devices.iter().filter(|(_, had)| *had <= place) {
+            let machine = rig.entry(name, on, position).and_then(plain);
+            let of_model = of_model.log[*place].shown_to(on, model.now_ms);
+            same(|| format!("what {name}/{on} is shown at {position}"), &machine, &of_model)?;
+        }
     }
     Ok(())
 }

@@ -100,7 +100,7 @@ impl Model {
                     entry.event = Kind::Gone(v1::Gone { conversation: chat.clone(), seq: message.seq });
                     entry.to = To::All;
                     if at >= all_have {
-                        self.news.erased.insert(name.clone());
+                        self.news.erased.entry(name.clone()).or_default().insert(at);
                     }
                 }
             }

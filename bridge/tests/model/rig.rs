@@ -261,6 +261,13 @@ impl Rig {
         }
     }
 
+    /// What a device is shown of the entry at a place.
+    pub(crate) fn entry(&self, name: &str, on: &str, position: u64) -> Option<v1::Event> {
+        let page = self.reader().read_log(&names::inbox(&user(name)), position, 1, usize::MAX);
+        let mut entries = page.expect("it can be read").into_iter();
+        entries.find(|(found, _)| *found == position).and_then(|(_, stored)| self.render(name, on, &stored))
+    }
+
     /// What a device is shown of an entry.
     pub(crate) fn render(&self, name: &str, on: &str, stored: &Bytes) -> Option<v1::Event> {
         let reader = self.reader();

@@ -166,8 +166,8 @@ pub(crate) struct Model {
 pub(crate) struct News {
     pub(crate) inboxes: BTreeMap<String, usize>,
     pub(crate) receipts: BTreeSet<(String, String)>,
-    /// Whose inboxes have something taken out.
-    pub(crate) erased: BTreeSet<String>,
+    /// Whose inboxes have something taken out, and which of the entries there.
+    pub(crate) erased: BTreeMap<String, BTreeSet<usize>>,
     pub(crate) conversations: BTreeMap<String, usize>,
 }
 
