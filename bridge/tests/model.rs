@@ -3,7 +3,7 @@
 //!
 //! The [machine](model/rig.rs) is the service below its sockets: payloads as published, sequencer, machine and store, on a disk whose
 //! power is cut. The [model](model/rules.rs) is slow and obvious, and written from `topics.md`. What is compared: every answer, what each
-//! device is shown, the receipts, the conversations, pages of history, and the lists with what is unread.
+//! device is shown, the receipts, the conversations, pages of history, what is marked, devices, and the lists with what is unread.
 //!
 //! `make test` asks for 20,000 things, `make proof` for a million: `MODEL_COMMANDS` says how many and `MODEL_SEED` where it begins. A
 //! world is one seed; that of a disagreement repeats it, byte for byte.

@@ -22,10 +22,10 @@ pub struct Keep {
 /// What a user notes about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Note {
-    /// They do not want to see it any more. `already_by` is the user of the name, a number of [`User::lives`](crate::machine::User::lives), who
-    /// had said so before this was asked for, where one had: that is never taken back.
+    /// They do not want to see it any more.
     Hidden {
-        /// See above.
+        /// Who had said so before this was asked for, where one of the name had: a number of [`User::lives`](crate::machine::User::lives).
+        /// It is never taken back.
         already_by: Option<u32>,
     },
     /// They want to find it again, or no more.
