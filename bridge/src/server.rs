@@ -89,7 +89,7 @@ async fn serve(settings: Settings, sources: Sources) -> Result<(), ServerError> 
         tracing::warn!(
             "--dev: any user may log in whose password equals the name, users come into being when first named, \
              anonymous clients are let in, generic topics are open as far as no access rule denies them, and all may read $SYS; \
-             loopback only"
+             users are held to no rates; loopback only"
         );
     }
     // Bare TCP last: when it is said, all is.

@@ -5,7 +5,7 @@
 use crate::access::Effect;
 use crate::access::live::LiveRules;
 use crate::account::{AccountError, Accounts, SequencedUsers, UserAdmin};
-use crate::hook::{ChatHook, LiveUsers, Open, Operations, Operators};
+use crate::hook::{ChatHook, LiveUsers, Open, Operations, Operators, UserRates};
 use crate::sequencer::{self, Intake};
 use crate::session_store::SessionStore;
 use crate::settings::{ByteSize, Settings};
@@ -22,7 +22,24 @@ pub fn hook(settings: &Settings, reader: Reader, clock: Arc<dyn Clock>) -> Arc<C
     let open = Open { by_name: settings.dev, anonymous: settings.dev || settings.users.anonymous };
     let otherwise = if settings.dev { Effect::Allow } else { Effect::Deny };
     let access = LiveRules::new(settings.access.clone(), otherwise);
-    ChatHook::new(reader, clock, open, Operators::of(settings), access)
+    ChatHook::new(reader, clock, open, Operators::of(settings), access, user_rates(settings))
+}
+
+/// What each user may do in a time: with `dev`, anything.
+fn user_rates(settings: &Settings) -> UserRates {
+    if settings.dev {
+        return UserRates::default();
+    }
+    let rates = &settings.rates;
+    let per_hour = |units| Rate::per(3_600, units);
+    UserRates {
+        messages: Rate::per(60, rates.messages_per_minute),
+        groups: per_hour(rates.groups_per_hour),
+        invites: per_hour(rates.invites_per_hour),
+        adds: per_hour(rates.adds_per_hour),
+        new_for_ms: u64::try_from(rates.new_account.as_millis()).unwrap_or(u64::MAX),
+        new_percent: rates.new_account_percent,
+    }
 }
 
 /// What the sequencer is to be like.

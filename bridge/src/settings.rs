@@ -162,6 +162,25 @@ settings! {
         write_stall: Duration = "1 min", "0 ms" ..= "1 day";
     }
 
+    /// What each user may do, with all their connections together. So much is possible at once, and comes back evenly over the
+    /// time. What would have to wait for less than 5 s is carried out, and the connection read more slowly; the rest is refused
+    /// (`RATE_LIMITED`), and says when to try again. Off with `dev`.
+    [rates: Rates] {
+        /// What a user sends in a minute: messages, edits, reactions, deletions, changes of groups. 0 for no limit.
+        messages_per_minute: u32 = "3000", "0" ..= "10000000";
+        /// Groups that a user makes in an hour. 0 for no limit.
+        groups_per_hour: u32 = "60", "0" ..= "1000000";
+        /// Invite links that a user asks for, and groups that they join by one, in an hour. 0 for no limit.
+        invites_per_hour: u32 = "120", "0" ..= "1000000";
+        /// Users that a user puts into groups and on their contact list in an hour. One command that names more takes all of
+        /// it. 0 for no limit.
+        adds_per_hour: u32 = "4000", "0" ..= "10000000";
+        /// How long an account is new. 0 for not at all.
+        new_account: Duration = "1 day", "0 s" ..= "365 days";
+        /// Hundredths of these rates that a new account has.
+        new_account_percent: u32 = "25", "1" ..= "100";
+    }
+
     /// How the store works. The defaults suit a phone-sized and a server-sized machine alike.
     [storage: Storage] {
         /// Committed changes held in memory before a chunk goes down to the state store. At most twice this is held.

@@ -46,6 +46,8 @@ mod own_devices;
 mod packet_ids;
 #[path = "rules/presence.rs"]
 mod presence;
+#[path = "rules/rates.rs"]
+mod rates;
 #[path = "rules/read_receipts.rs"]
 mod read_receipts;
 #[path = "rules/refusals.rs"]

@@ -58,6 +58,12 @@ impl Client {
         self.link.latest(message) != Pushed::Dropped
     }
 
+    /// Has this connection wait for what it published: nothing more is read from it before this time, in Unix milliseconds, or for as
+    /// long as [`Config::max_rate_wait`](crate::Config::max_rate_wait). Nothing is refused.
+    pub fn slow_down(&self, until_ms: u64) {
+        self.link.push(Event::Hold(until_ms));
+    }
+
     /// Ends this connection with a reason.
     pub fn close(&self, code: ReasonCode, sentence: &'static str) {
         self.link.push(Event::Close(code, sentence));

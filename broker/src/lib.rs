@@ -54,4 +54,4 @@ pub use config::Config;
 pub use net::{
     ClientCertificates, Listener, ListenerOptions, Stream, Tls, TlsError, TlsFiles, Transport, UserFrom,
 };
-pub use quota::{PublishRates, Rate};
+pub use quota::{Bucket, PublishRates, Rate};

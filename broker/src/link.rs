@@ -103,6 +103,8 @@ pub enum Event {
     Direct(Arc<SharedMessage>),
     /// The value that a topic has now, for this session alone, if it has subscribed to that topic by name.
     Latest(Arc<SharedMessage>),
+    /// Nothing is to be read from the connection before this time, in Unix milliseconds.
+    Hold(u64),
     /// Something is due.
     Timer,
     /// The connection is to end, with this reason.

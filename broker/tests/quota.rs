@@ -64,7 +64,7 @@ async fn a_listener_has_so_many_connections_at_once() {
 #[tokio::test]
 async fn an_address_connects_so_often() {
     let clock = TestClock::new();
-    let connect_rate_per_address = Rate { per_second: 1, burst: 2 };
+    let connect_rate_per_address = Rate::per_second(1).at_once(2);
     let config =
         Config { clock: Arc::<TestClock>::clone(&clock), connect_rate_per_address, ..Config::default() };
     let server = Server::start_with(config).await;
@@ -81,7 +81,7 @@ async fn an_address_connects_so_often() {
 #[tokio::test]
 async fn a_listener_takes_so_many_new_connections_a_second() {
     let clock = TestClock::new();
-    let connect_rate_per_listener = Rate { per_second: 1, burst: 2 };
+    let connect_rate_per_listener = Rate::per_second(1).at_once(2);
     let config =
         Config { clock: Arc::<TestClock>::clone(&clock), connect_rate_per_listener, ..Config::default() };
     let server = Server::start_with(config).await;
@@ -101,7 +101,7 @@ async fn a_listener_takes_so_many_new_connections_a_second() {
 async fn an_owner_connects_so_often_and_is_told() {
     both(|version| async move {
         let clock = TestClock::new();
-        let connect_rate_per_owner = Rate { per_second: 1, burst: 2 };
+        let connect_rate_per_owner = Rate::per_second(1).at_once(2);
         let config =
             Config { clock: Arc::<TestClock>::clone(&clock), connect_rate_per_owner, ..Config::default() };
         let server = Server::start_with(config).await;
@@ -152,7 +152,7 @@ async fn an_owner_has_so_many_connections_and_is_told() {
 async fn a_publisher_over_its_rate_is_read_more_slowly_and_loses_nothing() {
     both(|version| async move {
         let clock = TestClock::new();
-        let publish_rates = messages(Rate { per_second: 10, burst: 5 });
+        let publish_rates = messages(Rate::per_second(10).at_once(5));
         let config = Config { clock: Arc::<TestClock>::clone(&clock), publish_rates, ..Config::default() };
         let server = Server::start_with(config).await;
         let mut listener = server.client(version, "l").await;
@@ -247,7 +247,7 @@ async fn ten_each(version: Version, config: Config, users: [Option<&str>; 2], co
 #[tokio::test]
 async fn the_connections_of_an_owner_publish_at_one_rate() {
     both(|version| async move {
-        let publish_rates_per_owner = messages(Rate { per_second: 10, burst: 5 });
+        let publish_rates_per_owner = messages(Rate::per_second(10).at_once(5));
         let config = Config { publish_rates_per_owner, ..Config::default() };
         // Each of the two has one message that is owed for.
         ten_each(version, config.clone(), [Some("alice"), Some("alice")], 7).await;
@@ -261,7 +261,7 @@ async fn the_connections_of_an_owner_publish_at_one_rate() {
 #[tokio::test]
 async fn the_connections_of_an_address_publish_at_one_rate() {
     both(|version| async move {
-        let publish_rates_per_address = messages(Rate { per_second: 10, burst: 5 });
+        let publish_rates_per_address = messages(Rate::per_second(10).at_once(5));
         let config = Config { publish_rates_per_address, ..Config::default() };
         // The listener, which has the same address and publishes nothing, is not held up.
         ten_each(version, config.clone(), [Some("alice"), Some("bob")], 7).await;
@@ -273,7 +273,7 @@ async fn the_connections_of_an_address_publish_at_one_rate() {
 #[tokio::test]
 async fn the_connections_of_a_listener_publish_at_one_rate() {
     both(|version| async move {
-        let publish_rates_per_listener = messages(Rate { per_second: 10, burst: 5 });
+        let publish_rates_per_listener = messages(Rate::per_second(10).at_once(5));
         let config = Config { publish_rates_per_listener, ..Config::default() };
         ten_each(version, config.clone(), [Some("alice"), Some("bob")], 7).await;
         ten_each(version, config, [None, None], 7).await;

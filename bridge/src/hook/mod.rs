@@ -22,6 +22,7 @@ mod operators;
 mod ops;
 mod presence;
 mod publication;
+mod rates;
 mod replies;
 mod sight;
 mod sink;
@@ -37,6 +38,7 @@ pub use expiry::due;
 pub use operators::Operators;
 pub use ops::Operations;
 pub use publication::Publication;
+pub use rates::UserRates;
 pub use users::LiveUsers;
 
 use crate::access::Who;
@@ -67,6 +69,7 @@ use grants::{GrantAll, Wanted, grant_other};
 use ops::origin_of;
 use parking_lot::{Mutex, RwLock};
 use presence::Presence;
+use rates::Rates;
 use replies::ReplyTo;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock, Weak};
@@ -95,6 +98,7 @@ pub struct ChatHook {
     connections: Connections,
     presence: Arc<Presence>,
     repeats: Repeats,
+    rates: Rates,
     asks: Asks,
     /// Messages whose time is over and that are being erased.
     expiring: Arc<AtomicUsize>,
@@ -114,6 +118,7 @@ impl ChatHook {
         open: Open,
         operators: Operators,
         access: LiveRules,
+        rates: UserRates,
     ) -> Arc<ChatHook> {
         Arc::new(ChatHook {
             reader,
@@ -125,6 +130,7 @@ impl ChatHook {
             connections: Connections::default(),
             presence: Arc::default(),
             repeats: Repeats::default(),
+            rates: Rates::new(rates),
             asks: Asks::default(),
             expiring: Arc::default(),
             removals: Arc::default(),
@@ -368,7 +374,7 @@ impl Hook for ChatHook {
                 batch
             });
             let asked = match commands::wish(&self.reader, client, &user, device.as_ref(), published) {
-                Wish::Command(asked) => Some(asked),
+                Wish::Command(asked) => Some(self.at_its_rate(client, asked)),
                 Wish::Typing(token, typing) => {
                     self.pass_on(&user, &typing);
                     done_at_once(client, token);
@@ -396,6 +402,10 @@ impl Hook for ChatHook {
             commands::wish(&self.reader, client, &user, device_of(client).as_ref(), published)
         else {
             return then();
+        };
+        let command = match self.over_rate(client, &command) {
+            Some(reject) => reject.into(),
+            None => command,
         };
         self.ask(client.connection, command, move |outcome| {
             if let Ok(Outcome::Refused { refusal, .. }) = &outcome {

@@ -52,6 +52,7 @@ impl UserAdmin for LiveUsers {
     /// The account goes first, so that nobody connects as this user while their sessions end.
     fn remove(&self, user: &UserId, with: Batch) -> Result<(), AdminError> {
         self.users.remove(user, with)?;
+        self.hook.rates.forget(user);
         if let Some(broker) = self.hook.broker() {
             broker.disconnect_owner(user.as_str(), ReasonCode::AdministrativeAction, "this user was removed");
         }

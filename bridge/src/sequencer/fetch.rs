@@ -4,10 +4,12 @@
 //! waits for them is bounded by the commands that may wait.
 
 use super::names;
+use crate::machine::codec;
 use crate::machine::{
     Chat, Conversation, DecodeError, Fate, Group, Key, Membership, Receipt, Record, Ring, Tie, User,
 };
 use crate::mutation::{Mutation, mutated};
+use bytes::Bytes;
 use chasqui_proto::{ChatName, ConversationId, GroupId, UserId};
 use chasqui_storage::{KvError, Reader};
 use parking_lot::{Condvar, Mutex};
@@ -59,6 +61,19 @@ pub fn read(reader: &Reader, key: &Key) -> Result<Record, FetchError> {
 pub fn user(reader: &Reader, id: &UserId) -> Result<User, FetchError> {
     let stored = reader.get(&names::user_record(id))?;
     Ok(stored.map(|stored| User::decode(&stored)).transpose()?.unwrap_or_default())
+}
+
+/// The version of the record of when a user came.
+pub(super) const CAME_VERSION: u8 = 1;
+
+/// When a user came, Unix milliseconds; `None` for who is not there, or came before that was noted.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn came_ms(reader: &Reader, id: &UserId) -> Result<Option<u64>, FetchError> {
+    let stored = reader.get(&names::came_record(id))?;
+    let read = |stored: Bytes| codec::versioned("coming", CAME_VERSION, &stored, |input| input.number());
+    Ok(stored.map(read).transpose()?)
 }
 
 /// Reads a conversation, as [`read`] does.

@@ -142,6 +142,11 @@ pub fn parse_listed(user: &UserId, place: &[u8]) -> Option<(u32, ChatName)> {
     Some((u32::MAX - u32::from_be_bytes(*hour), ChatName::parse(std::str::from_utf8(chat).ok()?).ok()?))
 }
 
+/// The record of when a user came. It stands apart from the user's own, which is written with each message and has no need of it.
+pub(super) fn came_record(user: &UserId) -> RecordKey {
+    RecordKey::ordered(space::CAME, user.as_bytes())
+}
+
 /// The record of what `other` is to `owner`, in order with what others are.
 pub(super) fn tie_record(owner: &UserId, other: &UserId) -> RecordKey {
     RecordKey::ordered(space::TIES, &joined(&[&ties_of(owner), other.as_bytes()]))
@@ -194,6 +199,7 @@ mod tests {
         assert_eq!(parse_listed(&alice, &place), Some((1, chat)));
         assert!(listed_in(&alice, 2) < place && place < listed_end(&alice), "the newest first");
         assert_eq!(tie_record(&alice, &bob()), RecordKey::ordered(16, b"alice/bob"));
+        assert_eq!(came_record(&alice), RecordKey::ordered(20, b"alice"));
         assert_eq!(&ring(&alice, &DeviceId::parse("phone").unwrap())[..], b"sent/alice/phone");
     }
 }

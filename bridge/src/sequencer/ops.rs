@@ -4,10 +4,12 @@
 //! What is appended is written as it comes. Records that change many times within a batch are written once,
 //! at its end, with their last value; the trims of an inbox become one range.
 
+use super::fetch;
 use super::names;
 use super::set::Changed;
 use super::table::Slot;
 use super::tails::Tails;
+use crate::machine::codec::put_number;
 use crate::machine::{Change, Chat, Conversation, Fate, Group, Membership, Receipt, Tie, User};
 use crate::session_store::space;
 use bytes::Bytes;
@@ -58,10 +60,16 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
             }
             batch.ordered_put(space::CHATS, &names::listed(user, *to, chat), &[]);
         }
+        Change::CreateUser { user, at_ms } => {
+            let mut stored = vec![fetch::CAME_VERSION];
+            put_number(&mut stored, *at_ms);
+            batch.put(&names::came_record(user), &stored);
+        }
+        Change::RemoveUser { user } => {
+            batch.delete(&names::came_record(user));
+        }
         // These are in the records that they change.
-        Change::CreateUser { .. }
-        | Change::RemoveUser { .. }
-        | Change::TrimInbox { .. }
+        Change::TrimInbox { .. }
         | Change::AttachDevice { .. }
         | Change::DetachDevice { .. }
         | Change::MoveCursor { .. }

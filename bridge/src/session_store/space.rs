@@ -24,3 +24,5 @@ pub(crate) const EXPIRIES: u8 = 10;
 pub(crate) const TIES: u8 = 16;
 /// How much is retained, under the empty name: messages and bytes, big-endian.
 pub(crate) const RETAINED_TOTALS: u8 = 7;
+/// When users came, by user: written by the sequencer.
+pub(crate) const CAME: u8 = 20;

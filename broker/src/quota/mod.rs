@@ -9,4 +9,4 @@ mod rate;
 
 pub(crate) use places::{Allowance, Place, Places, Refusal, prefix_of};
 pub(crate) use publisher::{Publisher, SharedRates};
-pub use rate::{PublishRates, Rate};
+pub use rate::{Bucket, PublishRates, Rate};

@@ -169,8 +169,7 @@ mod tests {
 
     #[test]
     fn who_asks_too_often_is_refused_for_a_while() {
-        let places =
-            Places::new(Allowance { rate: Rate { per_second: 1, burst: 2 }, ..Allowance::default() });
+        let places = Places::new(Allowance { rate: Rate::per_second(1).at_once(2), ..Allowance::default() });
         for _ in 0..2 {
             drop(places.enter(&1, 5_000).unwrap());
         }

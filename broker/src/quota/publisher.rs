@@ -35,6 +35,8 @@ pub(crate) struct Publisher {
     shared: SmallVec<[Arc<SharedRates>; 1]>,
     /// When what it has published is paid for.
     ready_ms: u64,
+    /// Until when the application has it wait, Unix milliseconds.
+    held_ms: u64,
 }
 
 impl Publisher {
@@ -66,9 +68,14 @@ impl Publisher {
         true
     }
 
+    /// It is not to go on before this time, in Unix milliseconds.
+    pub(crate) fn hold(&mut self, until_ms: u64) {
+        self.held_ms = self.held_ms.max(until_ms);
+    }
+
     /// When it may go on, Unix milliseconds.
     pub(crate) fn ready_ms(&self) -> u64 {
-        self.ready_ms
+        self.ready_ms.max(self.held_ms)
     }
 }
 

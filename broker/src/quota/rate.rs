@@ -3,44 +3,79 @@
 //! Ours, because what a publisher has sent already is taken before it is known that it was too much, and is then waited for: a debt, which
 //! the rate limiters of others do not have. Time comes in, in milliseconds; no lock, no clock.
 
-/// So much each second, and so much at once.
+/// So much in each period, and so much at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rate {
-    /// Units each second; 0 for no limit.
-    pub per_second: u32,
-    /// Units at once after a pause; at least one second's worth is allowed where this is less than one unit.
-    pub burst: u32,
+    /// Units in each period; 0 for no limit.
+    units: u32,
+    /// The period in seconds.
+    period_s: u32,
+    /// Units at once after a pause, one at least.
+    burst: u32,
 }
 
 impl Rate {
     /// No limit.
-    pub const UNLIMITED: Rate = Rate { per_second: 0, burst: 0 };
+    pub const UNLIMITED: Rate = Rate::per_second(0);
 
     /// So much each second, and as much at once.
     pub const fn per_second(units: u32) -> Rate {
-        Rate { per_second: units, burst: units }
+        Rate::per(1, units)
+    }
+
+    /// So much in each period of so many seconds, and as much at once.
+    pub const fn per(period_s: u32, units: u32) -> Rate {
+        Rate { units, period_s, burst: units }
+    }
+
+    /// The same, with so much at once.
+    pub const fn at_once(self, burst: u32) -> Rate {
+        Rate { burst, ..self }
+    }
+
+    /// So many hundredths of it, and one unit at least.
+    #[must_use]
+    pub fn percent(self, percent: u32) -> Rate {
+        let part = |units: u32| match u64::from(units) * u64::from(percent) / 100 {
+            0 => u32::from(units > 0),
+            part => u32::try_from(part).unwrap_or(u32::MAX),
+        };
+        Rate { units: part(self.units), burst: part(self.burst), ..self }
     }
 
     /// Whether there is a limit.
     pub const fn is_limited(self) -> bool {
-        self.per_second > 0
+        self.units > 0
+    }
+
+    /// Units that can be had at once, one at least.
+    pub fn burst(self) -> u32 {
+        self.burst.max(1)
     }
 
     /// Microseconds that so many units stand for.
     fn time_us(self, units: u64) -> u64 {
-        units.saturating_mul(1_000_000) / u64::from(self.per_second.max(1))
+        units.saturating_mul(u64::from(self.period_s) * 1_000_000) / u64::from(self.units.max(1))
     }
 
     fn burst_us(self) -> u64 {
-        self.time_us(u64::from(self.burst.max(1)))
+        self.time_us(u64::from(self.burst()))
     }
 }
 
 /// What somebody has used of a rate: when all of it will have flowed off, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Bucket(u64);
+pub struct Bucket(u64);
 
 impl Bucket {
+    /// Takes units, whether or not they are there. No more than a wait of `most_ms` was owed before, whatever the clock says now.
+    pub fn take_within(&mut self, rate: Rate, units: u64, now_ms: u64, most_ms: u64) {
+        let emptiest_us =
+            now_ms.saturating_add(most_ms).saturating_mul(1_000).saturating_add(rate.burst_us());
+        self.0 = self.0.min(emptiest_us);
+        self.take(rate, units, now_ms);
+    }
+
     /// Takes units, whether or not they are there.
     pub(crate) fn take(&mut self, rate: Rate, units: u64, now_ms: u64) {
         self.0 = self.0.max(now_ms * 1_000).saturating_add(rate.time_us(units));
@@ -58,12 +93,12 @@ impl Bucket {
     }
 
     /// When nothing is owed, Unix milliseconds.
-    pub(crate) fn ready_ms(self, rate: Rate) -> u64 {
+    pub fn ready_ms(self, rate: Rate) -> u64 {
         self.0.saturating_sub(rate.burst_us()).div_ceil(1_000)
     }
 
     /// Whether it is as good as new.
-    pub(crate) fn is_full(self, now_ms: u64) -> bool {
+    pub fn is_full(self, now_ms: u64) -> bool {
         self.0 <= now_ms * 1_000
     }
 }
@@ -131,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_there_at_once_and_then_the_rate() {
-        let rate = Rate { per_second: 10, burst: 3 };
+        let rate = Rate::per_second(10).at_once(3);
         let mut bucket = Bucket::default();
         let taken = |bucket: &mut Bucket, now_ms| (0..9).filter(|_| bucket.try_take(rate, now_ms)).count();
         assert_eq!(taken(&mut bucket, 1_000), 3);
@@ -139,6 +174,18 @@ mod tests {
         assert_eq!(taken(&mut bucket, 1_100), 1);
         assert!(!bucket.is_full(1_100) && bucket.is_full(1_400));
         assert_eq!(taken(&mut bucket, 60_000), 3);
+    }
+
+    #[test]
+    fn what_is_allowed_in_an_hour_is_there_at_once_and_comes_back_over_the_hour() {
+        let (rate, mut bucket) = (Rate::per(3_600, 60), Bucket::default());
+        assert_eq!((0..99).filter(|_| bucket.try_take(rate, 0)).count(), 60);
+        assert!(!bucket.try_take(rate, 59_999) && bucket.try_take(rate, 60_000));
+        assert!(!bucket.is_full(3_659_999) && bucket.is_full(3_660_000));
+        let quarter = rate.percent(25);
+        assert_eq!((quarter, quarter.burst()), (Rate::per(3_600, 15), 15));
+        assert_eq!(Rate::per_second(3).percent(1), Rate::per_second(1), "a part of something is something");
+        assert_eq!(Rate::UNLIMITED.percent(50), Rate::UNLIMITED);
     }
 
     #[test]
@@ -158,7 +205,7 @@ mod tests {
         /// However the takes lie, no second sees more than the burst and what flows off in it.
         #[test]
         fn no_second_sees_more_than_it_may(per_second in 1u32..50, burst in 1u32..50, gaps in prop::collection::vec(0u64..300, 1..200)) {
-            let rate = Rate { per_second, burst };
+            let rate = Rate::per_second(per_second).at_once(burst);
             let (mut bucket, mut now_ms) = (Bucket::default(), 1_000);
             let mut taken: Vec<u64> = Vec::new();
             for gap in gaps {

@@ -270,6 +270,7 @@ impl Session {
             Event::Latest(message) => self.latest(message, cx),
             // To be woken is all: what is due is looked for when nothing is left to read.
             Event::Timer => {}
+            Event::Hold(until_ms) => self.hold(until_ms, cx),
             Event::Close(code, sentence) => return Err(Close::server(code, sentence)),
         }
         Ok(())

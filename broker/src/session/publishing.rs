@@ -109,6 +109,15 @@ impl Session {
         takes
     }
 
+    /// The application has the client wait: nothing more is read from it until then, or at most as long as a rate makes anybody wait.
+    pub(super) fn hold(&mut self, until_ms: u64, cx: &Context<'_>) {
+        let most_ms = cx.now_ms.saturating_add(cx.config.max_rate_wait.as_millis() as u64);
+        self.publisher.get_or_insert_default().hold(until_ms.min(most_ms));
+        if !self.is_in_time(cx) {
+            cx.stats.publishers_slowed.count();
+        }
+    }
+
     /// Whether the client owes no time for what it has published: until then nothing more is read from it.
     pub(super) fn is_in_time(&self, cx: &Context<'_>) -> bool {
         self.publisher.as_ref().is_none_or(|publisher| publisher.ready_ms() <= cx.now_ms)
