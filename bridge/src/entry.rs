@@ -157,6 +157,16 @@ pub fn rejected(
     out.into()
 }
 
+/// The entry at `position` that tells `device` that its cursor was forgotten, and when, as stored.
+pub fn cursor_lost(position: u64, device: &DeviceId, at_ms: u64) -> Bytes {
+    let lost = v1::CursorLost { at_ms: at_ms.cast_signed() };
+    let event = v1::Event { position, event: Some(v1::event::Event::CursorLost(lost)) };
+    let mut out = Vec::with_capacity(2 + 1 + device.as_bytes().len() + event.encoded_len());
+    put_header(&mut out, FOR_DEVICE, Some(device));
+    event.encode(&mut out).expect("a Vec grows as needed");
+    out.into()
+}
+
 /// The entry at `position` that tells a user's devices of something that is their user's own, as stored; the device that did it needs not be
 /// told.
 pub fn own(position: u64, event: v1::event::Event, from: Option<&DeviceId>) -> Bytes {

@@ -280,6 +280,7 @@ impl Broker {
                 &stored.cursors,
             ))?;
             inner.end_held(hold, session, &stored.record, Vec::new());
+            inner.hook.ended(session);
         }
         Ok(true)
     }

@@ -345,6 +345,12 @@ pub trait Hook: Send + Sync + 'static {
     /// offline.
     fn ended(&self, _session: &SessionKey) {}
 
+    /// The same, where neither its client nor anybody else had asked for that: nobody was connected for too long, or more waited for
+    /// it than may.
+    fn lost(&self, session: &SessionKey) {
+        self.ended(session);
+    }
+
     /// Checks a will at CONNECT; a will that could never be published is refused early.
     fn accepts_will(&self, client: &Client, will: &Will) -> Result<(), ReasonCode> {
         match self.route(client, will.topic.as_str()) {

@@ -44,7 +44,7 @@ pub use users::LiveUsers;
 use crate::access::Who;
 use crate::access::live::LiveRules;
 use crate::account::{Accounts, AdminAnswers};
-use crate::machine::command::{Attach, Detach, Heads};
+use crate::machine::command::{Attach, Detach, Heads, Lose};
 use crate::machine::{Command, Outcome};
 use crate::sequencer::{Intake, Request, Sink, Unanswered};
 use crate::session_store::put_received;
@@ -239,6 +239,18 @@ impl ChatHook {
         }
         done_at_once(client, asked.token);
         None
+    }
+
+    /// The session of a device is over.
+    fn detach(&self, session: &SessionKey, command: impl FnOnce(UserId, DeviceId) -> Command) {
+        let (Some(user), Ok(device)) = (user_of(session), DeviceId::parse(&session.client_id)) else {
+            return;
+        };
+        self.ask(origin_of(session), command(user, device), |outcome| {
+            if let Err(error) = outcome {
+                tracing::error!("a device could not be detached: {error}");
+            }
+        });
     }
 
     /// Asks the machine, and goes on with its answer on the commit thread.
@@ -504,14 +516,11 @@ impl Hook for ChatHook {
     }
 
     fn ended(&self, session: &SessionKey) {
-        let (Some(user), Ok(device)) = (user_of(session), DeviceId::parse(&session.client_id)) else {
-            return;
-        };
-        self.ask(origin_of(session), Detach { user, device }.into(), |outcome| {
-            if let Err(error) = outcome {
-                tracing::error!("a device could not be detached: {error}");
-            }
-        });
+        self.detach(session, |user, device| Detach { user, device }.into());
+    }
+
+    fn lost(&self, session: &SessionKey) {
+        self.detach(session, |user, device| Lose { user, device }.into());
     }
 }
 

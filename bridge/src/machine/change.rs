@@ -6,8 +6,11 @@
 mod encoding;
 
 use super::Records;
-use super::record::{Audience, Chat, Device, Fate, Group, Membership, Receipt, RingItem, Shade, Tie};
+use super::record::{
+    Audience, Chat, Device, Fate, Group, LostDevice, Membership, Receipt, RingItem, Shade, Tie,
+};
 use bytes::Bytes;
+use chasqui_proto::limits::DEVICES_PER_USER;
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 
 /// One change. Fields named `user`, `device`, `conversation` say where it happens.
@@ -30,6 +33,8 @@ pub enum Change {
     AttachDevice { user: UserId, device: DeviceId, start: u64 },
     /// A device is gone.
     DetachDevice { user: UserId, device: DeviceId },
+    /// The device that is gone is to be told so when it comes again.
+    NoteLost { user: UserId, device: DeviceId, at_ms: u64 },
     /// A device has everything up to this position.
     MoveCursor { user: UserId, device: DeviceId, acked: u64 },
     /// The owner is shown new marks, at the position that `receipt` has.
@@ -85,6 +90,7 @@ pub fn apply(records: &mut impl Records, change: &Change) {
             user.devices.clear();
             // What somebody wanted is not what the next one of the name wants.
             (user.hides_reads, user.presence, user.ties) = (false, Audience::default(), 0);
+            user.lost = Box::default();
             (user.floor, user.trimmed) = (user.inbox_head, user.inbox_head);
         }
         Change::AppendMessage { conversation, seq, time_ms, .. } => {
@@ -101,12 +107,25 @@ pub fn apply(records: &mut impl Records, change: &Change) {
         Change::TrimInbox { user, up_to } => records.user_mut(user).trimmed = *up_to,
         Change::PushRing { user, device, item } => records.ring_mut(user, device).push(item),
         Change::AttachDevice { user, device, start } => {
-            let devices = &mut records.user_mut(user).devices;
+            let user = records.user_mut(user);
+            if user.lost(device).is_some() {
+                user.lost = user.lost.iter().filter(|lost| lost.id != *device).cloned().collect();
+            }
+            let devices = &mut user.devices;
             let at = devices.partition_point(|other| other.id < *device);
             devices.insert(at, Device { id: device.clone(), acked: *start });
         }
         Change::DetachDevice { user, device } => {
             records.user_mut(user).devices.retain(|other| other.id != *device);
+        }
+        Change::NoteLost { user, device, at_ms } => {
+            let user = records.user_mut(user);
+            let others = user.lost.iter().filter(|lost| lost.id != *device).cloned();
+            let mut lost: Vec<LostDevice> = others.collect();
+            // The oldest are forgotten altogether.
+            lost.drain(..(lost.len() + 1).saturating_sub(DEVICES_PER_USER));
+            lost.push(LostDevice { id: device.clone(), at_ms: *at_ms });
+            user.lost = lost.into();
         }
         Change::MoveCursor { user, device, acked } => {
             let user = records.user_mut(user);

@@ -131,6 +131,7 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::Reject(reject) => reject.decide(view),
         Command::Attach(attach) => attach.decide(view, env),
         Command::Detach(detach) => detach.decide(view),
+        Command::Lose(lose) => lose.decide(view, env),
         Command::Heads(heads) => heads.decide(view),
         Command::CreateUser(create) => create.decide(view, env),
         Command::RemoveUser(remove) => remove.decide(view),

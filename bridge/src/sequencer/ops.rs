@@ -72,6 +72,7 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
         Change::TrimInbox { .. }
         | Change::AttachDevice { .. }
         | Change::DetachDevice { .. }
+        | Change::NoteLost { .. }
         | Change::MoveCursor { .. }
         | Change::PutReceipt { .. }
         | Change::PutGroup { .. }

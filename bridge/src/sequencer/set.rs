@@ -401,7 +401,7 @@ mod tests {
             (size_of::<Slot<UserId, User>>(), size_of::<Slot<ConversationId, Conversation>>());
         let ring = size_of::<Slot<(UserId, DeviceId), Ring>>();
         let receipt = size_of::<Slot<(UserId, ChatName), Receipt>>();
-        assert_eq!((user, conversation, ring, receipt), (184, 144, 184, 184));
-        assert_eq!((user, conversation, ring, receipt), (184, 144, 184, 184));
+        assert_eq!((user, conversation, ring, receipt), (200, 144, 184, 184));
+        assert_eq!((user, conversation, ring, receipt), (200, 144, 184, 184));
     }
 }

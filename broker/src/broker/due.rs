@@ -95,7 +95,7 @@ impl Inner {
                     let leaving = Leaving::session(due.session.clone(), &stored.record, &stored.cursors);
                     self.hand_on_left_blocking(leaving)?;
                     ops.extend(Self::removal(&due.session, &stored.record));
-                    self.hook.ended(&due.session);
+                    self.hook.lost(&due.session);
                 }
                 ops.push(StoreOp::RemoveDue(due));
             }
@@ -138,7 +138,8 @@ impl Inner {
         }
     }
 
-    /// Takes a session away that nobody is connected to and that has left the index: from the store, with all that was due.
+    /// Takes a session away that nobody is connected to and that has left the index: from the store, with all that was due. The
+    /// hook is to be told.
     pub(super) fn end_held(
         &self,
         hold: Hold,
@@ -148,7 +149,6 @@ impl Inner {
     ) {
         ops.extend(Self::removal(key, record));
         self.commit_held(hold, ops);
-        self.hook.ended(key);
     }
 
     /// Commits what becomes of a session that nobody is connected to, and holds it until that is durable: who connects meanwhile would
@@ -181,6 +181,7 @@ impl Inner {
             self.leave_index(key, &record);
             self.hand_on_left(Leaving::session(key.clone(), &record, &cursors), || false).await?;
             self.end_held(hold, key, &record, ops);
+            self.hook.lost(key);
         } else {
             ops.push(StoreOp::PutSession(key.clone(), Box::new(record)));
             self.commit_held(hold, ops);

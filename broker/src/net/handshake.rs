@@ -272,7 +272,8 @@ async fn open(
         inner.leave_index(&key, &stored.record);
         inner.hand_on_left(Leaving::session(key.clone(), &stored.record, &stored.cursors), || false).await?;
     }
-    let stored = stored.and_then(|stored| take_stored(inner, clean, client, stored, &mut ops));
+    let stored =
+        stored.and_then(|stored| take_stored(inner, (clean, connect.clean_start), client, stored, &mut ops));
     if claim.link.is_outgrown() {
         ops.push(StoreOp::RemoveDue(Due::outgrown(key.clone())));
         claim.link.forget_outgrown();
@@ -313,22 +314,26 @@ fn check_will(inner: &Arc<Inner>, client: &Client, connect: &Connect) -> Result<
     Ok(Some(StoredWill::new(will, client.connection)))
 }
 
-/// The stored session that is to go on; one that is not wanted any more is ended [MQTT-3.1.2-4].
+/// The stored session that is to go on; one that is to end, as its client asks or not, is ended [MQTT-3.1.2-4].
 fn take_stored(
     inner: &Arc<Inner>,
-    clean_start: bool,
+    (clean, asked): (bool, bool),
     client: &Arc<Client>,
     stored: StoredSession,
     ops: &mut Vec<StoreOp>,
 ) -> Option<StoredSession> {
     let key = &client.session;
-    if !clean_start {
+    if !clean {
         // It is back in time: neither will nor expiry is due any more [MQTT-3.1.3-9].
         ops.extend(Inner::due_entries(key, &stored.record).into_iter().map(StoreOp::RemoveDue));
         return Some(stored);
     }
     ops.extend(Inner::removal(key, &stored.record));
-    inner.hook.ended(key);
+    if asked {
+        inner.hook.ended(key)
+    } else {
+        inner.hook.lost(key)
+    }
     None
 }
 

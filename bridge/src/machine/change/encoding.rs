@@ -48,6 +48,11 @@ impl Change {
                 tagged(out, 8, user);
                 put_bytes(out, device.as_bytes());
             }
+            Change::NoteLost { user, device, at_ms } => {
+                tagged(out, 40, user);
+                put_bytes(out, device.as_bytes());
+                put_number(out, *at_ms);
+            }
             Change::MoveCursor { user, device, acked } => {
                 tagged(out, 9, user);
                 put_bytes(out, device.as_bytes());
@@ -184,6 +189,7 @@ impl Change {
             },
             7 => Change::AttachDevice { user: user(input)?, device: device(input)?, start: input.number()? },
             8 => Change::DetachDevice { user: user(input)?, device: device(input)? },
+            40 => Change::NoteLost { user: user(input)?, device: device(input)?, at_ms: input.number()? },
             9 => Change::MoveCursor { user: user(input)?, device: device(input)?, acked: input.number()? },
             10 => {
                 let (owner, chat) = (user(input)?, ChatName::parse(input.text()?).ok()?);
@@ -350,6 +356,11 @@ mod tests {
                 start
             }),
             (user(), device()).prop_map(|(user, device)| Change::DetachDevice { user, device }),
+            (user(), device(), any::<u64>()).prop_map(|(user, device, at_ms)| Change::NoteLost {
+                user,
+                device,
+                at_ms
+            }),
             (user(), device(), any::<u64>()).prop_map(|(user, device, acked)| Change::MoveCursor {
                 user,
                 device,

@@ -1,13 +1,15 @@
-//! `Attach` and `Detach`: a session becomes a device of its user, and stops being one.
+//! `Attach`, `Detach` and `Lose`: a session becomes a device of its user, and stops being one.
 
 use super::{Decision, Missing, View};
+use crate::entry;
 use crate::machine::{Change, Env, Outcome, Told};
 use chasqui_proto::limits::DEVICES_PER_USER;
 use chasqui_proto::{DeviceId, ErrorCode, Refusal, UserId};
 
 /// A persistent session has subscribed to its user's inbox at QoS 1 or 2.
 ///
-/// A new device begins at the undelivered floor; one that is there already keeps its cursor.
+/// A new device begins at the undelivered floor; one that is there already keeps its cursor. One whose cursor was forgotten while it was
+/// away is new, and told so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attach {
     /// Whose device.
@@ -37,8 +39,17 @@ impl Attach {
             changes.push(Change::CreateUser { user: self.user.clone(), at_ms: env.now_ms });
         }
         let (owner, device, start) = (self.user.clone(), self.device.clone(), user.floor);
+        let mut inbox_head = user.inbox_head;
+        if let Some(lost) = user.lost(&device) {
+            inbox_head += 1;
+            let entry = entry::cursor_lost(inbox_head, &device, lost.at_ms);
+            changes.push(Change::AppendInbox { user: owner.clone(), position: inbox_head, entry });
+        }
         changes.push(Change::AttachDevice { user: owner, device, start });
-        Ok(Decision { changes, outcome: attached(start) })
+        Ok(Decision {
+            changes,
+            outcome: Outcome::Attached { start, inbox_head, state_head: user.state_head },
+        })
     }
 }
 
@@ -67,11 +78,32 @@ impl Detach {
     }
 }
 
+/// A device's session has ended, and nobody had asked for that. The device is to be told when it comes again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lose {
+    /// Whose device.
+    pub user: UserId,
+    /// Which.
+    pub device: DeviceId,
+}
+
+impl Lose {
+    pub(crate) fn decide(&self, view: &impl View, env: &Env) -> Result<Decision, Missing> {
+        let Lose { user, device } = self.clone();
+        let mut decision = Detach { user, device }.decide(view)?;
+        if !decision.changes.is_empty() {
+            let Lose { user, device } = self.clone();
+            decision.changes.push(Change::NoteLost { user, device, at_ms: env.now_ms });
+        }
+        Ok(decision)
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::type_complexity)] // The types of tables of cases.
 mod tests {
     use super::*;
-    use crate::machine::command::tests::{act, device, env, is_quiet, refused, user};
+    use crate::machine::command::tests::{act, device, env, inbox_entries, is_quiet, refused, user};
     use crate::machine::testing::Memory;
     use crate::machine::{Device, User};
 
@@ -152,5 +184,37 @@ mod tests {
         act(&mut memory, Detach { user: user("alice"), device: device("phone") }, &env());
         let decision = act(&mut memory, attach("alice", "phone"), &env());
         assert_eq!(decision.outcome, Outcome::Attached { start: 5, inbox_head: 10, state_head: 7 });
+    }
+
+    #[test]
+    fn a_device_that_is_lost_is_told_once_when_it_comes_again() {
+        let mut memory = memory(&[("phone", 3), ("tablet", 5)]);
+        let lose = |on| Lose { user: user("alice"), device: device(on) };
+        act(&mut memory, lose("phone"), &env());
+        let alice = memory.user("alice");
+        assert_eq!((alice.devices.len(), alice.trimmed, alice.lost.len()), (1, 5, 1));
+        assert!(is_quiet(&act(&mut memory, lose("laptop"), &env())), "it is no device");
+        let decision = act(&mut memory, attach("alice", "phone"), &env());
+        assert_eq!(decision.outcome, Outcome::Attached { start: 5, inbox_head: 11, state_head: 7 });
+        let told = entry::cursor_lost(11, &device("phone"), env().now_ms);
+        assert_eq!(inbox_entries(&decision, "alice"), [&told]);
+        assert!(memory.user("alice").lost.is_empty());
+        // Whoever goes by themselves, or is sent away, is not told.
+        act(&mut memory, Detach { user: user("alice"), device: device("phone") }, &env());
+        let decision = act(&mut memory, attach("alice", "phone"), &env());
+        assert!(inbox_entries(&decision, "alice").is_empty());
+    }
+
+    #[test]
+    fn as_many_are_remembered_as_there_can_be_devices() {
+        let mut memory = memory(&[]);
+        for n in 0..=DEVICES_PER_USER {
+            let on = format!("device-{n}");
+            act(&mut memory, attach("alice", &on), &env());
+            act(&mut memory, Lose { user: user("alice"), device: device(&on) }, &env());
+        }
+        let alice = memory.user("alice");
+        assert_eq!(alice.lost.len(), DEVICES_PER_USER);
+        assert!(alice.lost(&device("device-0")).is_none() && alice.lost(&device("device-1")).is_some());
     }
 }

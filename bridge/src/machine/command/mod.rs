@@ -24,7 +24,7 @@ mod timer;
 use super::{Decision, Missing, View};
 pub use account::{CreateUser, RemoveUser};
 pub use act::{Act, Deed};
-pub use attach::{Attach, Detach};
+pub use attach::{Attach, Detach, Lose};
 use chasqui_proto::{ChatName, DeviceId, UserId};
 pub use chat::SetChat;
 pub use delivered::{Acknowledged, Delivered};
@@ -53,6 +53,7 @@ pub enum Command {
     Reject(Reject),
     Attach(Attach),
     Detach(Detach),
+    Lose(Lose),
     Heads(Heads),
     CreateUser(CreateUser),
     RemoveUser(RemoveUser),
@@ -208,7 +209,7 @@ macro_rules! into_command {
     };
 }
 
-into_command!(Send, Delivered, Read, Reject, Attach, Detach, Heads, CreateUser, RemoveUser);
+into_command!(Send, Delivered, Read, Reject, Attach, Detach, Lose, Heads, CreateUser, RemoveUser);
 into_command!(
     SetUp,
     Keep,

@@ -38,7 +38,7 @@ pub(crate) use shade::tests::arbitrary as arbitrary_shade;
 pub use tie::Tie;
 #[cfg(test)]
 pub(crate) use tie::tests::arbitrary as arbitrary_tie;
-pub use user::{Audience, Device, User};
+pub use user::{Audience, Device, LostDevice, User};
 
 /// Names a record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -12,6 +12,7 @@ const HAS_TIES: u8 = 8;
 /// Two bits for who sees whether they are there.
 const AUDIENCE: u8 = 16 | 32;
 const AUDIENCE_SHIFT: u32 = 4;
+const HAS_LOST: u8 = 64;
 
 /// A user.
 ///
@@ -41,6 +42,17 @@ pub struct User {
     pub since_ms: u64,
     /// The devices attached to the inbox, in the order of their ids.
     pub devices: SmallVec<[Device; 1]>,
+    /// Devices whose cursor the server forgot without being asked to, and that have not been told, the last ones of them.
+    pub lost: Box<[LostDevice]>,
+}
+
+/// A device whose cursor is forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostDevice {
+    /// Its id.
+    pub id: DeviceId,
+    /// Since when, Unix milliseconds.
+    pub at_ms: u64,
 }
 
 /// Who sees whether a user is there, and since when not. Who is blocked never does.
@@ -86,6 +98,11 @@ impl User {
         self.devices.iter().find(|device| device.id == *id)
     }
 
+    /// The device of this id, if it is to be told that its cursor is forgotten.
+    pub fn lost(&self, id: &DeviceId) -> Option<&LostDevice> {
+        self.lost.iter().find(|lost| lost.id == *id)
+    }
+
     /// Up to where the inbox is needed by nobody: what all devices have; with no device, what some device
     /// had.
     pub fn done_with(&self) -> u64 {
@@ -98,6 +115,7 @@ impl User {
             + u8::from(self.hides_reads) * HIDES_READS
             + u8::from(self.lives > 0) * LIVED_BEFORE
             + u8::from(self.ties > 0) * HAS_TIES
+            + u8::from(!self.lost.is_empty()) * HAS_LOST
             + (self.presence.number() << AUDIENCE_SHIFT);
         out.extend_from_slice(&[VERSION, flags]);
         if self.lives > 0 {
@@ -114,6 +132,13 @@ impl User {
         for device in &self.devices {
             put_bytes(out, device.id.as_bytes());
             put_number(out, device.acked);
+        }
+        if !self.lost.is_empty() {
+            put_number(out, self.lost.len() as u64);
+        }
+        for lost in &self.lost {
+            put_bytes(out, lost.id.as_bytes());
+            put_number(out, lost.at_ms);
         }
     }
 
@@ -137,19 +162,29 @@ impl User {
                 floor: input.number()?,
                 state_head: input.number()?,
                 devices: SmallVec::new(),
+                lost: Box::default(),
             };
             for _ in 0..input.number()? {
                 let id = DeviceId::parse(input.text()?).ok()?;
                 user.devices.push(Device { id, acked: input.number()? });
             }
-            let known = EXISTS | HIDES_READS | LIVED_BEFORE | HAS_TIES | AUDIENCE;
+            if flags & HAS_LOST != 0 {
+                let mut lost = Vec::new();
+                for _ in 0..above_none(input)? {
+                    let id = DeviceId::parse(input.text()?).ok()?;
+                    lost.push(LostDevice { id, at_ms: input.number()? });
+                }
+                user.lost = lost.into();
+            }
+            let known = EXISTS | HIDES_READS | LIVED_BEFORE | HAS_TIES | AUDIENCE | HAS_LOST;
             (flags & !known == 0).then_some(user)
         })
     }
 
     /// Bytes on the heap.
     pub fn weight(&self) -> usize {
-        if self.devices.spilled() { self.devices.capacity() * size_of::<Device>() } else { 0 }
+        let devices = if self.devices.spilled() { self.devices.capacity() * size_of::<Device>() } else { 0 };
+        devices + size_of_val(&*self.lost)
     }
 }
 
@@ -169,13 +204,15 @@ mod tests {
             exists: bool, hides_reads: bool, audience in 0u8..3, ties in 0u32..300, (lives, since_ms) in prop_oneof![Just((0u32, 0u64)), (1u32..300, any::<u64>())],
             numbers: [u64; 4],
             devices in prop::collection::vec(("[A-Za-z0-9_-]{1,64}", any::<u64>()), 0..4),
+            lost in prop::collection::vec(("[A-Za-z0-9_-]{1,64}", any::<u64>()), 0..3),
         ) {
             let [inbox_head, trimmed, floor, state_head] = numbers;
             let devices =
                 devices.iter().map(|(id, acked)| Device { id: DeviceId::parse(id).unwrap(), acked: *acked }).collect();
+            let lost = lost.iter().map(|(id, at_ms)| LostDevice { id: DeviceId::parse(id).unwrap(), at_ms: *at_ms }).collect();
             let presence = Audience::from_number(audience).unwrap();
             let user = User {
-                exists, inbox_head, trimmed, floor, state_head, hides_reads, presence, ties, lives, since_ms, devices,
+                exists, inbox_head, trimmed, floor, state_head, hides_reads, presence, ties, lives, since_ms, devices, lost,
             };
             let mut stored = Vec::new();
             user.encode(&mut stored);
