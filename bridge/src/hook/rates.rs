@@ -125,7 +125,7 @@ struct Shard {
 
 /// What all users have used.
 pub(super) struct Rates {
-    rates: UserRates,
+    limits: UserRates,
     shards: Vec<Mutex<Shard>>,
     hasher: foldhash::fast::RandomState,
 }
@@ -133,7 +133,7 @@ pub(super) struct Rates {
 impl Rates {
     pub(super) fn new(rates: UserRates) -> Rates {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Rates { rates, shards, hasher: foldhash::fast::RandomState::default() }
+        Rates { limits: rates, shards, hasher: foldhash::fast::RandomState::default() }
     }
 
     fn shard(&self, user: &UserId) -> &Mutex<Shard> {
@@ -149,17 +149,17 @@ impl Rates {
     fn take(&self, user: &UserId, costs: &[Cost], now_ms: u64, came_ms: impl FnOnce() -> u64) -> Verdict {
         let known = self.shard(user).lock().users.get(user).map(|used| used.new_until_ms);
         // It may be read from the disk: not under the lock.
-        let new_until_ms = known.unwrap_or_else(|| came_ms().saturating_add(self.rates.new_for_ms));
+        let new_until_ms = known.unwrap_or_else(|| came_ms().saturating_add(self.limits.new_for_ms));
         let mut shard = self.shard(user).lock();
         let used = shard.used(user, new_until_ms, now_ms);
         let mut after = used.buckets;
         let mut ready_ms = 0;
         for &(kind, units) in costs {
-            let rate = self.rates.of(kind);
+            let rate = self.limits.of(kind);
             if !rate.is_limited() {
                 continue;
             }
-            let rate = if now_ms < used.new_until_ms { rate.percent(self.rates.new_percent) } else { rate };
+            let rate = if now_ms < used.new_until_ms { rate.percent(self.limits.new_percent) } else { rate };
             let bucket = &mut after[kind as usize];
             // What is more than there ever is at once takes all there is.
             bucket.take_within(rate, u64::from(units.min(rate.burst())), now_ms, RATE_WAIT_MAX_MS);
@@ -245,7 +245,7 @@ impl ChatHook {
 
     /// The refusal of what is more than its user may.
     pub(super) fn over_rate(&self, client: &Client, command: &Command) -> Option<Reject> {
-        if !self.rates.rates.is_limited() {
+        if !self.rates.limits.is_limited() {
             return None;
         }
         let (caller, client_msg_id, costs) = cost(command)?;

@@ -72,7 +72,7 @@ pub(super) const CAME_VERSION: u8 = 1;
 /// If it cannot be read.
 pub fn came_ms(reader: &Reader, id: &UserId) -> Result<Option<u64>, FetchError> {
     let stored = reader.get(&names::came_record(id))?;
-    let read = |stored: Bytes| codec::versioned("coming", CAME_VERSION, &stored, |input| input.number());
+    let read = |stored: Bytes| codec::versioned("coming", CAME_VERSION, &stored, codec::Input::number);
     Ok(stored.map(read).transpose()?)
 }
 

@@ -84,7 +84,7 @@ async fn a_device_removes_itself() {
 
 /// Puts the clock so far forward that sessions end which nobody is connected to, and waits for it.
 async fn all_sessions_end(service: &Service, ended: u64) {
-    service.clock.advance(Duration::from_secs(31 * 24 * 3_600));
+    service.clock.advance(Duration::from_hours(31 * 24));
     while service.server().broker().stats().sessions_expired.get() < ended {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

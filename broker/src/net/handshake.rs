@@ -330,9 +330,9 @@ fn take_stored(
     }
     ops.extend(Inner::removal(key, &stored.record));
     if asked {
-        inner.hook.ended(key)
+        inner.hook.ended(key);
     } else {
-        inner.hook.lost(key)
+        inner.hook.lost(key);
     }
     None
 }

@@ -42,7 +42,12 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Held to these rates of its own, and to those that it shares: with its listener, its address, and its owner, in this order.
     pub(crate) fn new(rates: PublishRates, shared: impl IntoIterator<Item = Arc<SharedRates>>) -> Publisher {
-        Publisher { rates, used: Used::default(), shared: shared.into_iter().collect(), ready_ms: 0 }
+        Publisher {
+            rates,
+            used: Used::default(),
+            shared: shared.into_iter().collect(),
+            ..Publisher::default()
+        }
     }
 
     /// Whether it is held to anything.

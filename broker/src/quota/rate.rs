@@ -29,6 +29,7 @@ impl Rate {
     }
 
     /// The same, with so much at once.
+    #[must_use]
     pub const fn at_once(self, burst: u32) -> Rate {
         Rate { burst, ..self }
     }
