@@ -25,6 +25,18 @@ const STATE_INTERVAL_MS: u64 = 250;
 /// Names a feed within its session.
 pub(crate) type FeedIndex = u16;
 
+/// Sources that a session keeps a cursor in, whether it reads them now or not. One more is refused.
+pub(crate) const MAX_FEEDS: usize = 4_096;
+
+// A queue may come on top.
+const _: () = assert!(MAX_FEEDS < FeedIndex::MAX as usize);
+
+/// Whether a session with these feeds may read these sources as well.
+pub(crate) fn has_room(feeds: &[Feed], sources: &[SourceGrant]) -> bool {
+    let is_new = |grant: &&SourceGrant| !feeds.iter().any(|feed| feed.source == grant.source);
+    feeds.len() + sources.iter().filter(is_new).count() <= MAX_FEEDS
+}
+
 /// One subscription that reads the feed's source.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {

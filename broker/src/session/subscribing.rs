@@ -3,7 +3,7 @@
 //! A SUBSCRIBE is decided by the application, then stored where the session outlives its connection, then acknowledged. Meanwhile no
 //! further packet of the client is taken, so that what it sends after a SUBSCRIBE comes after it.
 
-use super::feed::{Feed, Reading};
+use super::feed::{Feed, Reading, has_room};
 use super::{Asked, Close, Context, RouteChange, Session, Turn};
 use crate::codec::packet::{suback, unsuback};
 use crate::codec::{
@@ -176,6 +176,13 @@ impl Session {
             let grant = match wanted.refused {
                 Some(code) => Grant::Refused(code, own_refusal(code)),
                 None => grants.next().unwrap_or(Grant::Refused(ReasonCode::UnspecifiedError, "")),
+            };
+            let grant = match grant {
+                Grant::Granted { sources, .. } if !has_room(&self.feeds, &sources) => Grant::Refused(
+                    ReasonCode::QuotaExceeded,
+                    "this session has a place in as many logs as it may; a clean start gives them up",
+                ),
+                grant => grant,
             };
             match grant {
                 Grant::Refused(code, sentence) => {

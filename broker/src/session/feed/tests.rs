@@ -141,3 +141,15 @@ fn what_is_announced_again_while_it_waits_takes_the_place_of_what_waited() {
     assert_eq!(waited, expected.map(|(position, stored)| (position, Bytes::from_static(stored))));
     assert_eq!(feed.waiting_bytes, 0, "what it takes in memory is counted");
 }
+
+#[test]
+fn a_session_has_a_place_in_so_many_sources_and_reads_again_what_it_has_one_in() {
+    let log = |n: usize| SourceId::new(&format!("log/{n}"));
+    let grant = |n: usize| SourceGrant { source: log(n), ..reading("x", QoS::AtLeastOnce, None).grant };
+    let mut feeds: Vec<Feed> = (1..MAX_FEEDS).map(|n| Feed::new(log(n), SourceKind::Log, 0)).collect();
+    assert!(has_room(&feeds, &[grant(0)]));
+    assert!(!has_room(&feeds, &[grant(0), grant(MAX_FEEDS)]));
+    feeds.push(Feed::new(log(0), SourceKind::Log, 0));
+    assert!(!has_room(&feeds, &[grant(MAX_FEEDS)]));
+    assert!(has_room(&feeds, &[grant(0), grant(1)]), "these are no new ones");
+}
