@@ -30,6 +30,8 @@ mod durability;
 mod exactly_once;
 #[path = "rules/foreign_client.rs"]
 mod foreign_client;
+#[path = "rules/group_log.rs"]
+mod group_log;
 #[path = "rules/groups.rs"]
 mod groups;
 #[path = "rules/large_messages.rs"]

@@ -141,7 +141,7 @@ pub const ROWS: [Row; 17] = {
         row(RowKind::Do, "do/{verb}", Command, Publish, "").json().built(),
         row(RowKind::Inbox, "u/{me}/in", Log, Subscribe, "Event").json().built(),
         row(RowKind::MirroredInbox, "u/{me}/g/{group}/in", Log, Subscribe, "Event").json(),
-        row(RowKind::GroupLog, "g/{group}/in", Log, Subscribe, "Event").json(),
+        row(RowKind::GroupLog, "g/{group}/in", Log, Subscribe, "Event").json().built(),
         row(RowKind::Reply, "u/{me}/d/{device}/reply", Session, Subscribe, "Reply").json().built(),
         row(RowKind::UserReceipts, "u/{me}/receipts/u/{peer}", State, Subscribe, "Receipt").json().built(),
         row(RowKind::GroupReceipts, "u/{me}/receipts/g/{group}", State, Subscribe, "Receipt").json().built(),

@@ -29,6 +29,8 @@ pub(super) struct Wanted {
     pub(super) qos: QoS,
     /// Whether the access rules allow it, where they have a say; of presence, whether the connection has room for it.
     pub(super) allowed: bool,
+    /// Where a cursor in the log of a group starts, where it asks for one and may have it.
+    pub(super) group_start: Option<u64>,
 }
 
 /// What a filter gets that is not under the user's own root.
@@ -57,9 +59,8 @@ pub(super) fn grant_other(wanted: &Wanted) -> Grant {
             ReasonCode::QuotaExceeded,
             "this connection subscribes to the presence of as many as it may",
         ),
-        FilterScope::Profile { .. } | FilterScope::Group(_) | FilterScope::Own(_) => {
-            refused(ErrorCode::NotSupported)
-        }
+        FilterScope::Group(group) => sources::grant_group(group, wanted.filter.json, wanted.group_start),
+        FilterScope::Profile { .. } | FilterScope::Own(_) => refused(ErrorCode::NotSupported),
     }
 }
 

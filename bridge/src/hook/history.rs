@@ -189,7 +189,7 @@ pub(super) fn original(
 
 /// A message as its reader gets it, encoded; nothing of one that was said before there was this reader, nor what
 /// it says where its time is over.
-fn shown(
+pub(super) fn shown(
     chat: &ChatName,
     reader: &UserId,
     seq: Seq,

@@ -15,6 +15,7 @@ mod contacts;
 mod devices;
 mod expiry;
 mod grants;
+mod group_log;
 mod groups;
 mod history;
 mod look;
@@ -46,6 +47,7 @@ use crate::access::live::LiveRules;
 use crate::account::{Accounts, AdminAnswers};
 use crate::machine::command::{Attach, Detach, Heads, Lose};
 use crate::machine::{Command, Outcome};
+use crate::sequencer::fetch::FetchError;
 use crate::sequencer::{Intake, Request, Sink, Unanswered};
 use crate::session_store::put_received;
 use asks::{Asks, Question};
@@ -430,12 +432,22 @@ impl Hook for ChatHook {
     fn subscribe(&self, client: &Arc<Client>, occasion: Occasion, asks: Vec<Ask>, granted: Granted) {
         let (user, device) = (user_of(&client.session), device_of(client));
         let subscriber = Subscriber { user: user.as_ref(), device: device.as_ref() };
-        let wanted = |ask: &Ask| {
+        let wanted = |ask: &Ask| -> Result<Wanted, FetchError> {
             let filter = ParsedFilter::parse(&ask.filter, subscriber);
             let allowed = self.allows(client, &filter, &ask.filter);
-            Wanted { filter, qos: ask.qos, allowed }
+            let group_start = match (&filter.scope, &user) {
+                (FilterScope::Group(group), Some(user)) => {
+                    group_log::start(&self.reader, group, user, occasion)?
+                }
+                _ => None,
+            };
+            Ok(Wanted { filter, qos: ask.qos, allowed, group_start })
         };
-        let mut filters: Vec<Wanted> = asks.iter().map(wanted).collect();
+        let filters: Result<Vec<Wanted>, FetchError> = asks.iter().map(wanted).collect();
+        let mut filters = match filters {
+            Ok(filters) => filters,
+            Err(error) => return granted(Err(StoreError::new(error.to_string()))),
+        };
         let granted = self.watch(client, occasion, &asks, &mut filters, granted);
         // A persistent session that reads its inbox at QoS 1 or 2 is a device.
         let becomes_device = client.persistent

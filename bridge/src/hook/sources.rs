@@ -1,7 +1,7 @@
-//! What sessions read: inboxes and receipts, and what one device sees of an item.
+//! What sessions read: inboxes, groups and receipts, and what one device sees of an item.
 
 use super::grants::{HeadsOf, refused};
-use super::{device_of, user_of};
+use super::{device_of, group_log, user_of};
 use crate::entry::{self, Rendered};
 use crate::machine::Receipt;
 use crate::sequencer::{NewItems, Source, fetch, names};
@@ -11,9 +11,9 @@ use chasqui_broker::hook::{Client, Grant};
 use chasqui_broker::message::{Identifiers, Message};
 use chasqui_broker::source::{Item, Read, ReadLimit, SourceGrant, SourceId, SourceKind, Tail, View};
 use chasqui_broker::store::StoreError;
-use chasqui_proto::filter::OwnFilter;
+use chasqui_proto::filter::{GroupFilter, OwnFilter};
 use chasqui_proto::topic::RowKind;
-use chasqui_proto::{ConversationId, ErrorCode, Seq, Topic, UserId, json, v1};
+use chasqui_proto::{ConversationId, ErrorCode, GroupId, Seq, Topic, UserId, json, v1};
 use chasqui_storage::{LogId, Reader};
 use std::sync::Arc;
 
@@ -25,11 +25,13 @@ const JSON: u8 = 1;
 /// The names of sources are those of what they read in the store.
 const INBOX: &str = "in/";
 const RECEIPTS: &str = "receipts/";
+const GROUP: &str = "group/";
 
 fn source_id(source: &Source) -> SourceId {
     match source {
         Source::Inbox(user) => SourceId(Arc::from(format!("{INBOX}{user}"))),
         Source::Receipts(user) => SourceId(Arc::from(format!("{RECEIPTS}{user}"))),
+        Source::Group(group) => SourceId(Arc::from(format!("{GROUP}{group}"))),
     }
 }
 
@@ -41,6 +43,32 @@ pub(super) fn inbox_owner(source: &SourceId) -> Option<UserId> {
 /// The user whose receipts a source is.
 fn receipts_owner(source: &SourceId) -> Option<UserId> {
     UserId::parse(source.0.strip_prefix(RECEIPTS)?).ok()
+}
+
+/// The group whose log a source is.
+fn group_of(source: &SourceId) -> Option<GroupId> {
+    GroupId::parse(source.0.strip_prefix(GROUP)?).ok()
+}
+
+/// The log that a source is, and the topic of what it holds; `None` of receipts, which have a topic each.
+fn log_of(source: &SourceId) -> Option<(LogId, ByteStr)> {
+    let (log, topic) = match (inbox_owner(source), group_of(source)) {
+        (Some(user), _) => (names::inbox(&user), Topic::Inbox { user }),
+        (None, Some(group)) => {
+            (names::conversation(&ConversationId::Group(group.clone())), Topic::GroupLog { group })
+        }
+        (None, None) => return None,
+    };
+    Some((log, text(&topic.to_string())))
+}
+
+/// What a filter under `g/` reads, where a cursor in the group's log may start there.
+pub(super) fn grant_group(filter: &GroupFilter, json: bool, start: Option<u64>) -> Grant {
+    let source = filter.group.clone().map(|group| source_id(&Source::Group(group)));
+    match source {
+        Some(source) => group_log::grant(filter, start, source, if json { JSON } else { PROTOBUF }),
+        None => refused(ErrorCode::NotSupported),
+    }
 }
 
 /// What a filter under the user's own root reads.
@@ -80,6 +108,7 @@ pub(super) fn grant_own(own: &OwnFilter, json: bool, user: &UserId, heads: Heads
 pub(super) fn tail(new: NewItems) -> Tail {
     let topic = match &new.source {
         Source::Inbox(user) => Some(text(&Topic::Inbox { user: user.clone() }.to_string())),
+        Source::Group(group) => Some(text(&Topic::GroupLog { group: group.clone() }.to_string())),
         Source::Receipts(_) => None,
     };
     let items = new.items.into_iter().map(|item| Item {
@@ -109,12 +138,10 @@ pub(super) fn read(
 ) -> Result<Read, StoreError> {
     let failed = |error: chasqui_storage::KvError| StoreError::new(error.to_string());
     let mut gap = false;
-    let mut items: Vec<Item> = if let Some(user) = inbox_owner(source) {
-        let topic = text(&Topic::Inbox { user: user.clone() }.to_string());
-        let entries = reader
-            .read_log(&names::inbox(&user), after.saturating_add(1), limit.items, limit.bytes)
-            .map_err(failed)?;
-        // Positions of an inbox have no gaps of their own: where one is, entries are gone.
+    let mut items: Vec<Item> = if let Some((log, topic)) = log_of(source) {
+        let entries =
+            reader.read_log(&log, after.saturating_add(1), limit.items, limit.bytes).map_err(failed)?;
+        // Positions of a log have no gaps of their own: where one is, entries are gone.
         gap = entries.first().is_some_and(|(first, _)| *first > after.saturating_add(1));
         entries
             .into_iter()
@@ -147,10 +174,10 @@ pub(super) fn read(
 
 /// Whether a source holds something behind a position.
 fn has_behind(reader: &Reader, source: &SourceId, position: u64) -> Result<bool, StoreError> {
-    let found = match inbox_owner(source) {
-        Some(user) => reader
-            .read_log(&names::inbox(&user), position.saturating_add(1), 1, 1)
-            .map(|entries| !entries.is_empty()),
+    let found = match log_of(source) {
+        Some((log, _)) => {
+            reader.read_log(&log, position.saturating_add(1), 1, 1).map(|entries| !entries.is_empty())
+        }
         None => {
             reader.read_states(source.0.as_bytes(), Some(position), 1, 1).map(|states| !states.is_empty())
         }
@@ -168,7 +195,14 @@ pub(super) fn view(
 ) -> View {
     let payload = match grant.kind {
         SourceKind::State => Receipt::payload(&item.stored).map(Some).map_err(|error| error.to_string()),
-        SourceKind::Log | SourceKind::Queue => inbox_payload(reader, client, item, now_ms),
+        SourceKind::Log | SourceKind::Queue => match group_of(&grant.source) {
+            None => inbox_payload(reader, client, item, now_ms),
+            Some(group) => user_of(&client.session).map_or(Ok(None), |user| {
+                let message = (Seq(item.position), &item.stored);
+                group_log::payload(reader, &user, &group, message, now_ms())
+                    .map_err(|error| error.to_string())
+            }),
+        },
     };
     let payload = payload.and_then(|payload| match (payload, grant.encoding, grant.kind) {
         (Some(payload), JSON, SourceKind::State) => json::from_protobuf::<v1::Receipt>(&payload)

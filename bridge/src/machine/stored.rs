@@ -226,6 +226,17 @@ impl StoredMessage {
         self.expires_at_ms > 0 && self.expires_at_ms <= now_ms
     }
 
+    /// Whether what it said is no more: taken away, or over at a time in Unix milliseconds.
+    pub fn is_gone(&self, now_ms: u64) -> bool {
+        // Of an edit, what it was about stands before that.
+        let taken_away = || {
+            wire::fields(&self.content)
+                .take(2)
+                .any(|field| matches!(field, Ok(wire::Field { number: GONE, .. })))
+        };
+        self.has_expired(now_ms) || (is_change(&self.content) && taken_away())
+    }
+
     /// Whether a user may see it.
     pub fn is_for(&self, user: &UserId) -> bool {
         !self.alone || self.sender == *user

@@ -15,7 +15,7 @@ use super::tails::Tails;
 use super::{Answer, Committed, Done, FetchError, NewItems, Notice, Ops, Request, Sink, Unanswered};
 use crate::machine::{self, Change, Command, Env, Key, Missing, Outcome, Record};
 use crate::mutation::{Mutation, mutated};
-use chasqui_proto::{ErrorCode, UserId};
+use chasqui_proto::{ConversationId, ErrorCode, UserId};
 use chasqui_storage::{Batch, Poisoned};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -354,6 +354,12 @@ impl Core {
         match change {
             Change::AppendInbox { user, position, entry } => self.tails.inbox(user, position, entry),
             Change::EraseEntry { user, position, entry } => self.tails.erased(user, position, entry),
+            Change::AppendMessage { conversation: ConversationId::Group(group), seq, message, .. } => {
+                self.tails.group(group, seq, message);
+            }
+            Change::EraseMessage { conversation: ConversationId::Group(group), seq, message } => {
+                self.tails.erased_in_group(group, seq, message);
+            }
             _ => {}
         }
     }

@@ -42,7 +42,7 @@ pub use self::core::{Core, Release, Step};
 use crate::machine::{Command, Outcome};
 pub use broken::CONNECTIONS_END;
 use bytes::Bytes;
-use chasqui_proto::{ChatName, UserId};
+use chasqui_proto::{ChatName, GroupId, UserId};
 use chasqui_storage::{Batch, Poisoned};
 pub use driver::{Options, Sequencer, Stats};
 pub use fetch::{FetchError, read};
@@ -146,9 +146,11 @@ pub enum Source {
     Inbox(UserId),
     /// A user's receipts: the group of states [`names::receipts`].
     Receipts(UserId),
+    /// What is said in a group: the log [`names::conversation`].
+    Group(GroupId),
 }
 
-/// What is new in a source, in order of position and, in an inbox, without a gap.
+/// What is new in a source, in order of position and, in a log, without a gap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewItems {
     /// Where.

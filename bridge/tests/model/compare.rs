@@ -98,6 +98,8 @@ pub(crate) fn news(rig: &Rig, model: &mut Model, tails: &[NewItems]) -> Verdict 
                 let chat = item.chat.as_ref().map(ToString::to_string).unwrap_or_default();
                 ((owner.to_string(), chat), receipt(&item.stored))
             })),
+            // The log of the conversation itself, which is compared as such below.
+            Source::Group(_) => {}
         }
     }
     let owners: BTreeSet<&String> = entries.keys().chain(news.inboxes.keys()).collect();
