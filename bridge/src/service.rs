@@ -37,6 +37,7 @@ fn user_rates(settings: &Settings) -> UserRates {
         groups: per_hour(rates.groups_per_hour),
         invites: per_hour(rates.invites_per_hour),
         adds: per_hour(rates.adds_per_hour),
+        reports: per_hour(rates.reports_per_hour),
         new_for_ms: u64::try_from(rates.new_account.as_millis()).unwrap_or(u64::MAX),
         new_percent: rates.new_account_percent,
     }

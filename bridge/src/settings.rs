@@ -175,6 +175,8 @@ settings! {
         /// Users that a user puts into groups and on their contact list in an hour. One command that names more takes all of
         /// it. 0 for no limit.
         adds_per_hour: u32 = "4000", "0" ..= "10000000";
+        /// Reports that a user makes in an hour. 0 for no limit.
+        reports_per_hour: u32 = "60", "0" ..= "1000000";
         /// How long an account is new. 0 for not at all.
         new_account: Duration = "1 day", "0 s" ..= "365 days";
         /// Hundredths of these rates that a new account has.

@@ -56,6 +56,8 @@ mod read_receipts;
 mod refusals;
 #[path = "rules/replies.rs"]
 mod replies;
+#[path = "rules/reports.rs"]
+mod reports;
 #[path = "rules/retries.rs"]
 mod retries;
 #[path = "rules/shared.rs"]

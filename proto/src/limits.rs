@@ -71,6 +71,12 @@ limits! {
     CONTACTS_PER_COMMAND: usize = 256;
     /// Users on a page of `do/contacts`.
     CONTACTS_MAX_ITEMS: usize = 250;
+    /// Messages that go with a report.
+    REPORT_MESSAGES_MAX: usize = 20;
+    /// The same in bytes.
+    REPORT_MAX_BYTES: usize = 262_144;
+    /// The note of a report.
+    REPORT_NOTE_MAX_BYTES: usize = 1_024;
     /// The payload of any other command, but for `do/edit`, which may have as much as a `Send`.
     COMMAND_MAX_BYTES: usize = 16_384;
     /// A `Typing`.

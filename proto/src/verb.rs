@@ -65,11 +65,13 @@ pub enum Verb {
     Unblock,
     /// `do/contacts`, a [`ContactList`](crate::v1::ContactList).
     Contacts,
+    /// `do/report`, a [`Report`](crate::v1::Report).
+    Report,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Read,
         Self::Played,
         Self::Edit,
@@ -101,6 +103,7 @@ impl Verb {
         Self::Block,
         Self::Unblock,
         Self::Contacts,
+        Self::Report,
     ];
 
     /// The verb in the topic.
@@ -137,6 +140,7 @@ impl Verb {
             Self::Block => "block",
             Self::Unblock => "unblock",
             Self::Contacts => "contacts",
+            Self::Report => "report",
         }
     }
 
@@ -168,6 +172,7 @@ impl Verb {
             Self::ContactAdd | Self::ContactRemove => "ContactUsers",
             Self::Block | Self::Unblock => "BlockUser",
             Self::Contacts => "ContactList",
+            Self::Report => "Report",
         }
     }
 

@@ -3,6 +3,7 @@
 use super::password::{Hash, PasswordError, Verifier};
 use super::record::Account;
 use crate::machine::DecodeError;
+use crate::machine::record::ReportId;
 use crate::session_store::space;
 use chasqui_proto::UserId;
 use chasqui_proto::ids::IdError;
@@ -29,6 +30,14 @@ pub enum AccountError {
     /// There is none.
     #[error("there is no user {0}; `chasqui user list` shows all")]
     Unknown(UserId),
+    /// There is no such report.
+    #[error("there is no report {0}; `chasqui report list` shows all")]
+    NoReport(ReportId),
+    /// This is no id of a report.
+    #[error(
+        "\"{0}\" is no id of a report: `chasqui report list` shows all, with 32 letters from 0 to f each"
+    )]
+    NoReportId(String),
     /// The password cannot be set.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -71,8 +80,8 @@ pub trait UserAdmin: Send + Sync + 'static {
 
 /// The accounts of a store.
 pub struct Accounts {
-    reader: Reader,
-    admin: Arc<dyn UserAdmin>,
+    pub(super) reader: Reader,
+    pub(super) admin: Arc<dyn UserAdmin>,
     clock: Arc<dyn Clock>,
     verifier: Verifier,
     /// One change at a time: each looks before it writes.

@@ -8,6 +8,7 @@
 mod admin;
 mod password;
 mod record;
+mod reports;
 mod sequenced;
 
 pub use admin::{AccountError, Accounts, AdminError, UserAdmin};

@@ -4,6 +4,7 @@
 //! [`CONVERSATIONS`] are served at a time, others wait; one that says nothing for [`PATIENCE`] is ended.
 
 use super::protocol::{LINE_MAX_BYTES, Request, Response, SOCKET, USERS_PAGE, line};
+use super::reports;
 use crate::account::{AccountError, Accounts, Hash};
 use crate::reload::{Reload, Reloaded};
 use std::io;
@@ -184,6 +185,9 @@ impl UserControl {
             Request::Reload {} => {
                 return Ok(Response::Refused("there is no server here to reload its settings".to_owned()));
             }
+            Request::ListReports { after } => return reports::page(&self.0, after.as_deref()),
+            Request::ShowReport { id, part } => return reports::part(&self.0, &id, part),
+            Request::RemoveReport { id } => return reports::remove(&self.0, &id),
             Request::ListUsers { after } => {
                 let page = self.0.list(after.as_deref(), USERS_PAGE)?;
                 return Ok(Response::Users(page.into_iter().map(|(user, _)| user.to_string()).collect()));

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `config`, `check`, `reload` and `user`.
+//! The command line: `serve`, `config`, `check`, `reload`, `user` and `report`.
 //!
 //! Exit codes: 0 when it is done; 1 with one sentence on standard error, `chasqui: …`, for everything an operator can do
 //! something about; 2 for a command line that cannot be understood. What a command prints goes to standard output, what a server says
@@ -11,6 +11,7 @@ mod offline;
 mod password;
 mod protocol;
 mod reload;
+mod reports;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -24,6 +25,7 @@ pub use protocol::{Request, Response};
 use crate::server::ServerError;
 use crate::settings::{LogFilter, Settings, SettingsError, Sources};
 use clap::{Args, Parser, Subcommand};
+use reports::ReportCommand;
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -54,6 +56,9 @@ enum Command {
     /// Manage who may log in, also while the server runs
     #[command(subcommand)]
     User(UserCommand),
+    /// Read what users have reported, also while the server runs
+    #[command(subcommand)]
+    Report(ReportCommand),
 }
 
 /// Flags are settings: they win over variables and the file.
@@ -167,6 +172,7 @@ fn carry_out(
         Command::Check => check::run(&settings, at)?,
         Command::Reload => reload::run(&settings, at)?,
         Command::User(command) => users::run(command, &settings, at)?,
+        Command::Report(command) => reports::run(command, &settings, at)?,
     }
     Ok(at.output.flush()?)
 }

@@ -9,6 +9,11 @@ pub(super) const LINE_MAX_BYTES: usize = 64 * 1_024;
 /// Users in one response: with names of up to 64 bytes they fit a line.
 pub(super) const USERS_PAGE: usize = 500;
 
+/// Reports in one response, without their notes and messages: they fit a line.
+pub(super) const REPORTS_PAGE: usize = 64;
+/// Bytes of one report in one response: as JSON within JSON they have twice as many at most.
+pub(super) const REPORT_PART_BYTES: usize = 16 * 1_024;
+
 /// What an operator asks of a running server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
@@ -41,6 +46,23 @@ pub enum Request {
         /// Where to go on.
         after: Option<String>,
     },
+    /// What is reported, without what it says, behind this id, in order.
+    ListReports {
+        /// Where to go on.
+        after: Option<String>,
+    },
+    /// A report, part by part.
+    ShowReport {
+        /// Its id.
+        id: String,
+        /// Which part, from 0.
+        part: usize,
+    },
+    /// Take a report away.
+    RemoveReport {
+        /// Its id.
+        id: String,
+    },
 }
 
 /// The answer.
@@ -51,6 +73,15 @@ pub enum Response {
     Done,
     /// Names of users; empty behind the last one.
     Users(Vec<String>),
+    /// Reports; empty behind the last one.
+    Reports(Vec<serde_json::Value>),
+    /// A part of a report.
+    Part {
+        /// JSON, from where the part before ended.
+        text: String,
+        /// Whether there is another part.
+        more: bool,
+    },
     /// The settings were read again.
     Reloaded {
         /// Access rules that are in effect.

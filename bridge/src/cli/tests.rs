@@ -225,3 +225,67 @@ fn with_accounts(storage: &Arc<Storage>, with: impl FnOnce(&Arc<Accounts>)) {
     with(offline.accounts());
     offline.stop().unwrap();
 }
+
+#[test]
+fn reports_are_listed_by_time_shown_whole_and_taken_away() {
+    use crate::machine::record::{Report, ReportId};
+    use crate::sequencer::names;
+    use chasqui_proto::{ChatName, UserId, v1};
+    use prost::Message as _;
+    use serde_json::Value;
+
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let path = data.to_str().unwrap();
+    let reports = |line: &[&str]| chasqui(&[&["report", "--data", path], line].concat(), "");
+    let sentence = reports(&["list"]).unwrap_err();
+    assert!(sentence.contains("there is no store in"), "{sentence}");
+
+    // More than a page of them, the oldest ones with the last ids; and one that is shown in many parts.
+    let settings = Settings { data: data.clone(), ..Settings::default() };
+    let storage = Storage::open(&data, crate::server::options(&settings)).unwrap();
+    let text = "\u{1}\\\"é".repeat(12_000);
+    let body = v1::Body { kind: Some(v1::body::Kind::Text(text.clone())) };
+    let message = v1::Message { seq: 7, body: Some(body), ..v1::Message::default() };
+    for n in 0..150u8 {
+        let report = Report {
+            at_ms: 1_000 - u64::from(n),
+            reporter: UserId::parse("alice").unwrap(),
+            chat: ChatName::parse("g/hikers").unwrap(),
+            user: (n == 3).then(|| UserId::parse("bob").unwrap()),
+            reason: 1,
+            note: "the same every day".to_owned(),
+            messages: vec![message.encode_to_vec().into()],
+        };
+        let mut batch = chasqui_storage::Batch::new();
+        let mut stored = Vec::new();
+        report.encode(&mut stored);
+        batch.put(&names::report_record(&ReportId([n; 16])), &stored);
+        storage.commit_and_wait(batch).unwrap();
+    }
+    storage.close().unwrap();
+
+    let list = reports(&["list"]).unwrap();
+    let found: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: Vec<&str> = found.iter().map(|report| report["id"].as_str().unwrap()).collect();
+    let expected: Vec<String> = (0..150).rev().map(|n| ReportId([n; 16]).to_string()).collect();
+    assert_eq!(ids, expected, "the oldest first");
+    assert_eq!(
+        found[146],
+        serde_json::json!({
+            "id": "03".repeat(16), "timeMs": "997", "reporter": "alice", "conversation": "g/hikers", "user": "bob",
+            "reason": "SPAM", "messageCount": 1
+        })
+    );
+    let shown: Value = serde_json::from_str(&reports(&["show", ids[146]]).unwrap()).unwrap();
+    assert_eq!((&shown["note"], &shown["reporter"]), (&"the same every day".into(), &"alice".into()));
+    assert_eq!(shown["messages"][0]["body"]["text"], text.as_str());
+    assert_eq!(reports(&["remove", ids[0]]), Ok(String::new()));
+    assert_eq!(reports(&["list"]).unwrap().lines().count(), 149);
+    let gone = format!("there is no report {}; `chasqui report list` shows all", ids[0]);
+    for line in [["show", ids[0]], ["remove", ids[0]]] {
+        assert_eq!(reports(&line), Err(gone.clone()));
+    }
+    let sentence = reports(&["show", "7"]).unwrap_err();
+    assert!(sentence.starts_with("\"7\" is no id of a report"), "{sentence}");
+}

@@ -39,21 +39,21 @@ pub(super) enum UserCommand {
 }
 
 /// Whoever carries requests out.
-enum Target {
+pub(super) enum Target {
     Server(Client),
     Store(Box<Offline>),
 }
 
 impl Target {
     /// The server that uses the data folder, or the store in it.
-    fn find(settings: &Settings) -> Result<Target, Failure> {
+    pub(super) fn find(settings: &Settings) -> Result<Target, Failure> {
         match Client::connect(&settings.data)? {
             Some(client) => Ok(Target::Server(client)),
             None => Ok(Target::Store(Box::new(Offline::open(settings)?))),
         }
     }
 
-    fn ask(&mut self, request: Request) -> Result<Response, Failure> {
+    pub(super) fn ask(&mut self, request: Request) -> Result<Response, Failure> {
         let response = match self {
             Target::Server(client) => client.ask(&request)?,
             Target::Store(store) => store.handle(request),
@@ -64,7 +64,7 @@ impl Target {
         }
     }
 
-    fn close(self) -> Result<(), Failure> {
+    pub(super) fn close(self) -> Result<(), Failure> {
         match self {
             Target::Server(_) => Ok(()),
             Target::Store(store) => Ok(store.close()?),

@@ -99,6 +99,10 @@ pub(super) fn wish(
             let reply_to = ReplyTo::of(&caller.user, caller.device.as_ref(), &message, request_id)?;
             Ok(match asks {
                 Asks::Command(command) => Wish::Command(Asked { command, token, reply_to }),
+                Asks::Report(asked) => {
+                    let command = asked.command(reader, &caller, message.received_ms)?.into();
+                    Wish::Command(Asked { command, token, reply_to })
+                }
                 Asks::RemoveDevice(device) => {
                     Wish::RemoveDevice(Removal { caller: caller.clone(), device, token, reply_to })
                 }

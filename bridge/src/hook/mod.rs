@@ -25,6 +25,7 @@ mod presence;
 mod publication;
 mod rates;
 mod replies;
+mod reports;
 mod sight;
 mod sink;
 mod sources;

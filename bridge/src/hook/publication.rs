@@ -30,6 +30,9 @@ impl Publication {
                 let (asks, request_id) = verbs::read(reader, verb, json, payload, caller, random)?;
                 Ok(match asks {
                     Asks::Command(command) => Publication::Command(command),
+                    Asks::Report(asked) => {
+                        Publication::Command(asked.command(reader, caller, now_ms)?.into())
+                    }
                     Asks::RemoveDevice(device) => match devices::refusal(reader, &caller.user, &device) {
                         Some(refusal) => return Err(refusal),
                         None => Publication::RemoveDevice(device),

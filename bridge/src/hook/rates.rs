@@ -10,8 +10,8 @@ use super::ChatHook;
 use super::commands::Asked;
 use crate::machine::Command;
 use crate::machine::command::{
-    Act, Caller, GroupAdd, GroupEdit, GroupInvite, GroupJoin, GroupRemove, GroupRoles, Reject, Send, SetTies,
-    SetTimer, What,
+    Act, Caller, GroupAdd, GroupEdit, GroupInvite, GroupJoin, GroupRemove, GroupRoles, MakeReport, Reject,
+    Send, SetTies, SetTimer, What,
 };
 use crate::sequencer::fetch;
 use chasqui_broker::hook::Client;
@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use std::hash::BuildHasher;
 
 /// Kinds of things that are counted.
-const KINDS: usize = 4;
+const KINDS: usize = 5;
 /// Shards of the table.
 const SHARDS: usize = 16;
 /// Users of one shard beyond which those whose buckets are full are looked for.
@@ -42,6 +42,8 @@ pub(super) enum Kind {
     Invites,
     /// Users put into groups and on contact lists.
     Adds,
+    /// Reports.
+    Reports,
 }
 
 impl Kind {
@@ -52,6 +54,7 @@ impl Kind {
             Kind::Groups => "this user makes too many groups",
             Kind::Invites => "this user asks for too many invite links, or joins too many groups",
             Kind::Adds => "this user adds too many users to groups and contacts",
+            Kind::Reports => "this user reports too much",
         }
     }
 }
@@ -70,6 +73,8 @@ pub struct UserRates {
     pub invites: Rate,
     /// Users put into groups and on contact lists.
     pub adds: Rate,
+    /// Reports.
+    pub reports: Rate,
     /// How long an account is new, in milliseconds.
     pub new_for_ms: u64,
     /// Hundredths of each rate that a new account has.
@@ -83,11 +88,14 @@ impl UserRates {
             Kind::Groups => self.groups,
             Kind::Invites => self.invites,
             Kind::Adds => self.adds,
+            Kind::Reports => self.reports,
         }
     }
 
     fn is_limited(&self) -> bool {
-        [self.messages, self.groups, self.invites, self.adds].iter().any(|rate| rate.is_limited())
+        [self.messages, self.groups, self.invites, self.adds, self.reports]
+            .iter()
+            .any(|rate| rate.is_limited())
     }
 }
 
@@ -225,6 +233,7 @@ fn cost(command: &Command) -> Option<(&Caller, Option<ClientMsgId>, [Cost; 2])> 
         Command::GroupInvite(GroupInvite { caller, .. }) | Command::GroupJoin(GroupJoin { caller, .. }) => {
             one(caller, Kind::Invites, 1)
         }
+        Command::MakeReport(MakeReport { caller, .. }) => one(caller, Kind::Reports, 1),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use super::contacts::ContactsAsked;
 use super::history::{self, Part};
 use super::look::Query;
-use super::{chance, sight, starred, sync};
+use super::{chance, reports, sight, starred, sync};
 use crate::machine::command::{
     Act, Caller, Deed, GroupAdd, GroupCreate, GroupEdit, GroupGet, GroupInvite, GroupJoin, GroupLeave,
     GroupRemove, GroupRoles, InviteAction, Keep, NewSettings, NewText, Note, Read, Role, SetChat, SetTies,
@@ -32,6 +32,8 @@ pub(super) enum Asks {
     Look(Query),
     /// A device is to be taken out.
     RemoveDevice(DeviceId),
+    /// Something is reported: what goes with it is to be read.
+    Report(reports::Asked),
 }
 
 impl<C: Into<Command>> From<C> for Asks {
@@ -174,6 +176,11 @@ pub(super) fn read(
             let v1::ContactList { after, limit, request_id } = payload.decode()?;
             let after = if after.is_empty() { None } else { users(&[after])?.pop() };
             (Asks::Look(Query::Contacts(ContactsAsked { after, limit })), request_id)
+        }
+        Verb::Report => {
+            let asked: v1::Report = payload.decode()?;
+            let request_id = asked.request_id;
+            (Asks::Report(reports::Asked::parse(asked, &caller)?), request_id)
         }
         Verb::GroupCreate => {
             let asked: v1::GroupCreate = payload.decode()?;

@@ -7,7 +7,8 @@ mod encoding;
 
 use super::Records;
 use super::record::{
-    Audience, Chat, Device, Fate, Group, LostDevice, Membership, Receipt, RingItem, Shade, Tie,
+    Audience, Chat, Device, Fate, Group, LostDevice, Membership, Receipt, Report, ReportId, RingItem, Shade,
+    Tie,
 };
 use bytes::Bytes;
 use chasqui_proto::limits::DEVICES_PER_USER;
@@ -69,6 +70,8 @@ pub enum Change {
     HideReads { user: UserId, hides: bool },
     /// Something else is somebody to `owner`, to whom so many others are something then.
     PutTie { owner: UserId, other: UserId, to: Tie, ties: u32 },
+    /// Somebody has reported something to who runs the server.
+    PutReport { id: ReportId, to: Box<Report> },
     /// Others see whether a user is there, or no more.
     ShowPresence { user: UserId, to: Audience },
 }
@@ -156,6 +159,7 @@ pub fn apply(records: &mut impl Records, change: &Change) {
         | Change::EraseEntry { .. }
         | Change::HideMessage { .. }
         | Change::StarMessage { .. }
+        | Change::PutReport { .. }
         | Change::ExpireAt { .. }
         | Change::Expired { .. }
         | Change::ListChat { .. } => {}

@@ -151,5 +151,6 @@ pub fn decide(view: &impl View, command: &Command, env: &Env) -> Result<Decision
         Command::GroupJoin(join) => join.decide(view, env),
         Command::GroupGet(get) => get.decide(view, env),
         Command::SetTies(set_ties) => set_ties.decide(view, env),
+        Command::MakeReport(make) => Ok(make.decide(env)),
     }
 }

@@ -1,5 +1,6 @@
 //! How the machine's things are named in the store. Names are on disk: they never change.
 
+use crate::machine::record::ReportId;
 use crate::session_store::space;
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 use chasqui_storage::{LogId, RecordKey};
@@ -147,6 +148,11 @@ pub(super) fn came_record(user: &UserId) -> RecordKey {
     RecordKey::ordered(space::CAME, user.as_bytes())
 }
 
+/// A report, among all of them in the order of their ids.
+pub(crate) fn report_record(id: &ReportId) -> RecordKey {
+    RecordKey::ordered(space::REPORTS, &id.0)
+}
+
 /// The record of what `other` is to `owner`, in order with what others are.
 pub(super) fn tie_record(owner: &UserId, other: &UserId) -> RecordKey {
     RecordKey::ordered(space::TIES, &joined(&[&ties_of(owner), other.as_bytes()]))
@@ -199,6 +205,7 @@ mod tests {
         assert_eq!(parse_listed(&alice, &place), Some((1, chat)));
         assert!(listed_in(&alice, 2) < place && place < listed_end(&alice), "the newest first");
         assert_eq!(tie_record(&alice, &bob()), RecordKey::ordered(16, b"alice/bob"));
+        assert_eq!(report_record(&ReportId([7; 16])), RecordKey::ordered(21, &[7; 16]));
         assert_eq!(came_record(&alice), RecordKey::ordered(20, b"alice"));
         assert_eq!(&ring(&alice, &DeviceId::parse("phone").unwrap())[..], b"sent/alice/phone");
     }

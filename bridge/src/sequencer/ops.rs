@@ -60,6 +60,11 @@ pub(super) fn write(batch: &mut Batch, change: &Change) {
             }
             batch.ordered_put(space::CHATS, &names::listed(user, *to, chat), &[]);
         }
+        Change::PutReport { id, to } => {
+            let mut stored = Vec::new();
+            to.encode(&mut stored);
+            batch.put(&names::report_record(id), &stored);
+        }
         Change::CreateUser { user, at_ms } => {
             let mut stored = vec![fetch::CAME_VERSION];
             put_number(&mut stored, *at_ms);

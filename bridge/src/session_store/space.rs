@@ -26,3 +26,5 @@ pub(crate) const TIES: u8 = 16;
 pub(crate) const RETAINED_TOTALS: u8 = 7;
 /// When users came, by user: written by the sequencer.
 pub(crate) const CAME: u8 = 20;
+/// What users reported, by an id that follows from what they say.
+pub(crate) const REPORTS: u8 = 21;

@@ -102,6 +102,11 @@ fn asks(verb: Verb, group: &str, as_json: bool) -> Vec<u8> {
         Verb::Block | Verb::Unblock => {
             encoded(&v1::BlockUser { user: "carol".to_owned(), request_id }, as_json)
         }
+        Verb::Report => {
+            let report =
+                v1::Report { conversation: chat(), seqs: vec![2], request_id, ..v1::Report::default() };
+            encoded(&report, as_json)
+        }
         Verb::Contacts => encoded(&v1::ContactList { request_id, ..v1::ContactList::default() }, as_json),
     }
 }

@@ -71,6 +71,9 @@ fn asks(row: &str, group: &str, secret: &str) -> (String, Vec<u8>) {
         }
         "do/star" => v1::Star { conversation: chat, seq: 2, starred: true, request_id: 0 }.encode_to_vec(),
         "do/timer" => v1::SetTimer { conversation: chat, seconds: 60, request_id: 0 }.encode_to_vec(),
+        "do/report" => {
+            v1::Report { conversation: chat, seqs: vec![2], ..v1::Report::default() }.encode_to_vec()
+        }
         "do/history" => v1::History { conversation: chat, ..v1::History::default() }.encode_to_vec(),
         "do/group.update" => {
             v1::GroupUpdate { group: id, name: Some("Walkers".to_owned()), ..v1::GroupUpdate::default() }
@@ -145,7 +148,7 @@ async fn everybody_may_what_the_table_says_and_nothing_else() {
                 if silent || says_yes(cell, least) {
                     assert_eq!(ack.reason, ReasonCode::Success, "{what}: {:?}", reason_of(&ack));
                 } else {
-                    let about = ["read", "played", "history", "chat", "oneself", "star"];
+                    let about = ["read", "played", "history", "chat", "oneself", "star", "report"];
                     let expected = if about.iter().any(|verb| row.contains(verb)) {
                         "NO_SUCH_MESSAGE: "
                     } else {
@@ -157,5 +160,5 @@ async fn everybody_may_what_the_table_says_and_nothing_else() {
             }
         }
     }
-    assert_eq!(cases, 23 * 2 * 4, "the table has the rows it had");
+    assert_eq!(cases, 24 * 2 * 4, "the table has the rows it had");
 }

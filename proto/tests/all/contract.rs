@@ -152,7 +152,8 @@ fn round_trip(message: &str, example: &str) -> Result<Vec<u8>, json::JsonError> 
         GroupJoin,
         ContactUsers,
         BlockUser,
-        ContactList
+        ContactList,
+        Report
     )
 }
 

@@ -2,7 +2,9 @@
 
 use super::Change;
 use crate::machine::codec::{self, DecodeError, Input, put_bytes, put_number};
-use crate::machine::record::{Audience, Chat, Fate, Group, Membership, Receipt, RingItem, Shade, Tie};
+use crate::machine::record::{
+    Audience, Chat, Fate, Group, Membership, Receipt, Report, ReportId, RingItem, Shade, Tie,
+};
 use bytes::Bytes;
 use chasqui_proto::{ChatName, ConversationId, DeviceId, GroupId, Seq, UserId};
 
@@ -151,6 +153,11 @@ impl Change {
                 put_encoded(out, |stored| to.encode(stored));
                 put_number(out, u64::from(*ties));
             }
+            Change::PutReport { id, to } => {
+                out.push(41);
+                put_bytes(out, &id.0);
+                put_encoded(out, |stored| to.encode(stored));
+            }
             Change::ShowPresence { user, to } => {
                 tagged(out, 33, user);
                 out.push(to.number());
@@ -190,6 +197,10 @@ impl Change {
             7 => Change::AttachDevice { user: user(input)?, device: device(input)?, start: input.number()? },
             8 => Change::DetachDevice { user: user(input)?, device: device(input)? },
             40 => Change::NoteLost { user: user(input)?, device: device(input)?, at_ms: input.number()? },
+            41 => {
+                let id = ReportId(<[u8; 16]>::try_from(input.bytes()?).ok()?);
+                Change::PutReport { id, to: Box::new(Report::decode(input.bytes()?).ok()?) }
+            }
             9 => Change::MoveCursor { user: user(input)?, device: device(input)?, acked: input.number()? },
             10 => {
                 let (owner, chat) = (user(input)?, ChatName::parse(input.text()?).ok()?);
@@ -413,6 +424,8 @@ mod tests {
                 Change::Expired { at_ms, conversation, seq: Seq(seq) }
             }),
             (user(), any::<bool>()).prop_map(|(user, hides)| Change::HideReads { user, hides }),
+            (any::<[u8; 16]>(), crate::machine::record::report::tests::arbitrary_report())
+                .prop_map(|(id, to)| Change::PutReport { id: ReportId(id), to: Box::new(to) }),
             (user(), user(), arbitrary_tie(), any::<u32>())
                 .prop_map(|(owner, other, to, ties)| Change::PutTie { owner, other, to, ties }),
             (user(), 0u8..3)

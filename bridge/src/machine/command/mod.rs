@@ -16,6 +16,7 @@ mod own;
 mod pair;
 mod read;
 mod reject;
+mod report;
 mod send;
 mod settings;
 mod tie;
@@ -37,6 +38,7 @@ pub use heads::Heads;
 pub use keep::{Keep, Note};
 pub use read::Read;
 pub use reject::Reject;
+pub use report::MakeReport;
 pub use send::Send;
 pub use settings::SetUp;
 use std::sync::Arc;
@@ -73,6 +75,7 @@ pub enum Command {
     GroupJoin(GroupJoin),
     GroupGet(GroupGet),
     SetTies(SetTies),
+    MakeReport(MakeReport),
 }
 
 /// Who published a command: known from the connection, never from the payload.
@@ -221,7 +224,8 @@ into_command!(
     GroupInvite,
     GroupJoin,
     GroupGet,
-    SetTies
+    SetTies,
+    MakeReport
 );
 
 impl From<Act> for Command {

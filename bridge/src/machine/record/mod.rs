@@ -11,6 +11,7 @@ mod fate;
 mod group;
 mod membership;
 mod receipt;
+pub(crate) mod report;
 mod ring;
 mod shade;
 mod tie;
@@ -31,6 +32,7 @@ pub use group::{Group, Member, Settings};
 pub(crate) use membership::tests::arbitrary as arbitrary_membership;
 pub use membership::{Membership, Stay};
 pub use receipt::{Counts, Mark, MemberMarks, Members, Receipt};
+pub use report::{Report, ReportId};
 pub use ring::{Ring, RingItem};
 pub use shade::Shade;
 #[cfg(test)]
