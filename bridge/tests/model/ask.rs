@@ -95,6 +95,9 @@ pub(crate) enum Told {
 pub(crate) const OTHER_KINDS: [&str; 7] =
     ["expire", "send", "attach", "detach", "acknowledge", "user.create", "user.remove"];
 
+/// What the model has no say about: of a report no user is ever shown anything.
+pub(crate) const BESIDE: [Verb; 1] = [Verb::Report];
+
 /// Those that nothing refuses.
 pub(crate) const NEVER_REFUSED: [&str; 5] = ["expire", "detach", "acknowledge", "user.create", "user.remove"];
 
