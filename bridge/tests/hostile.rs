@@ -216,8 +216,9 @@ fn could_be_accepted(topic: &str, payload: &[u8]) -> bool {
         let peer = conversation.as_deref().and_then(|one| one.strip_prefix("u/"));
         return payload.len() <= COMMAND_MAX_BYTES && peer.is_some_and(is_id);
     }
-    // Every field of it may be left out, so it may be empty.
-    if let Some(to) = bare.strip_prefix("u/").and_then(|rest| rest.strip_suffix("/typing")) {
+    // Every field of it may be left out, so it may be empty; and who is no member of a group is not told so.
+    let root = bare.strip_prefix("u/").or_else(|| bare.strip_prefix("g/"));
+    if let Some(to) = root.and_then(|rest| rest.strip_suffix("/typing")) {
         let meant = if is_json { object().is_some() } else { v1::Typing::decode(payload).is_ok() };
         return is_id(to) && meant && payload.len() <= COMMAND_MAX_BYTES;
     }
