@@ -207,7 +207,8 @@ fn could_be_accepted(topic: &str, payload: &[u8]) -> bool {
         };
         return is_id(to) && meant && (is_json || payload.len() <= SEND_MAX_BYTES);
     }
-    if bare == "do/read" {
+    // The two say the same of a message.
+    if matches!(bare, "do/read" | "do/played") {
         let conversation = if is_json {
             object().and_then(|read| Some(read.get("conversation")?.as_str()?.to_owned()))
         } else {
